@@ -1,0 +1,103 @@
+"""What an agent is: the file that people wrote, what the hub recorded, and what is known of it while it is connected.
+
+This module decides nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from coordinator.core.machine import AgentState
+
+
+class Role(StrEnum):
+    """What a token may do; admin never comes from the repository (DESIGN 2)."""
+
+    READER = "reader"
+    AGENT = "agent"
+    COORDINATOR = "coordinator"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The stored half of a token: SHA-256 (hex) of the whole, its first eight characters, and an end (ms)."""
+
+    sha256: str
+    prefix: str = ""
+    not_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One ``agents/<id>.yaml``. Empty ``capabilities`` means: what the agent says of itself counts."""
+
+    id: str
+    name: str = ""
+    capabilities: tuple[str, ...] = ()
+    role: Role = Role.AGENT
+    kind: str = "agent"
+    tokens: tuple[Token, ...] = ()
+    disabled: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    blob: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """One ``status/agents/<id>.yaml``: what the hub must remember of an agent; written only on change.
+
+    ``parked_until`` is None while it is not parked; ``PARKED_FOR_GOOD`` means until somebody resumes it.
+    """
+
+    id: str
+    parked_until: int | None = None
+    parked_reason: str = ""
+    draining: bool = False
+    tokens: tuple[Token, ...] = ()
+    revoked: tuple[str, ...] = ()
+    accepted: str = ""
+
+    @property
+    def parked(self) -> bool:
+        return self.parked_until is not None
+
+
+#: A park without an end: only a resume or a passed wake check lifts it. 9999-12-31 in ms.
+PARKED_FOR_GOOD = 253402214400000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One connection of an agent. ``told`` are the (task, generation) pairs sent or confirmed in it."""
+
+    id: str
+    capabilities: tuple[str, ...] = ()
+    features: frozenset[str] = frozenset()
+    holding: frozenset[tuple[str, int]] | None = None
+    instance_id: str | None = None
+    name: str = ""
+    connected_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is known of an agent right now; nothing of it is ever stored. Times with ``_mono`` are seconds."""
+
+    state: AgentState = AgentState.OFFLINE
+    session: Session | None = None
+    slot: str | None = None
+    idle_since_mono: float = 0.0
+    settled: bool = False
+    unresponsive: bool = False
+    busy_count: int = 0
+    busy_until_mono: float = 0.0
+    failures: tuple[str, ...] = ()
+    told: frozenset[tuple[str, int]] = frozenset()
+    done_session: int = 0
+    tokens_session: int = 0
+    last_seen: int | None = None
+    progress: float | None = None
+    note: str = ""
+    stuck: bool = False

@@ -1,0 +1,1 @@
+"""Git: the runner, the source reader, the journal (state branch) and the watcher."""

@@ -1,0 +1,153 @@
+"""The ports of the hub: what it asks of a store, of a source reader and of a clock.
+
+A port is a promise; ``coordinator/git`` keeps it with a real repository, ``coordinator/memory.py`` in memory, and one
+contract suite (tests/contract) runs over both. Paths in this module are relative to the configured ``root`` folder of
+the repository and use ``/``.
+
+    StoreError                  the tree of errors, named by their remedy
+      +-- Conflict              somebody else moved the state branch: stop and name it
+      +-- ReadOnly              the write did not happen, nothing is lost: try again later (disk full, lock)
+      +-- Fatal                 durability cannot be trusted any more (fsync failed): end the process
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordinator.core.timers import Now
+
+
+class StoreError(Exception):
+    """The store could not do what was asked."""
+
+
+class Conflict(StoreError):
+    """The state branch is not where this hub left it."""
+
+
+class ReadOnly(StoreError):
+    """Nothing was written; the same flush may be tried again."""
+
+
+class Fatal(StoreError):
+    """A write may or may not be durable; only a restart from disk is safe."""
+
+
+#: The hub's own folders, relative to root; everything else belongs to people.
+HUB_FOLDERS = ("status", "tasks/backlog", "tasks/api", "agents/api")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who caused a commit; names and addresses are cleaned by the store (DECISIONS, git rules)."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit to be written on the state branch.
+
+    ``source`` set means an observation: the commit is a merge whose second parent is that source commit and whose tree
+    is the source's tree without the hub's folders, plus the hub's folders as they stood, plus ``puts`` and ``deletes``.
+    """
+
+    message: str
+    author: Author
+    time_ms: int
+    puts: Mapping[str, bytes] = field(default_factory=dict)
+    deletes: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What the state branch says: the raw material of the hub's memory.
+
+    ``files`` holds every file of the hub's folders except those below ``status/closed``; ``closed`` maps the id of each
+    finished task to its status path (``status/closed/2026/11/22/t-1.yaml``). ``source`` is the last observed source
+    commit, None before the first observation. ``tip`` is None before the claim.
+    """
+
+    tip: str | None = None
+    source: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """The state branch of one repository, written by one hub (DECISIONS 9)."""
+
+    def load(self) -> Fold:
+        """Read the branch. Raises Conflict when its tip is not a hub's commit, Fatal when it cannot be read."""
+        ...
+
+    def flush(self, commits: tuple[Commit, ...]) -> str:
+        """Append all commits, durably, or none; return the new tip.
+
+        Returns only after objects, ref and directories are fsynced. Raises Conflict when the branch was moved by somebody
+        else, ReadOnly when nothing was written and a retry may work, Fatal when an fsync failed.
+        """
+        ...
+
+    def read(self, path: str) -> bytes | None:
+        """Return one file of the hub's folders at the tip (closed ones too), None when absent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a source tree: mode as octal text (``100644``), object id, size in bytes (-1 for non-blobs)."""
+
+    mode: str
+    oid: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One commit of the source: id, who made it, when (ms), and the ids confirmed by ``Agentcom-Confirm`` trailers."""
+
+    commit: str
+    author: Author
+    time_ms: int
+    confirms: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """The source branch, read only, from git objects and never from a work tree."""
+
+    def tip(self) -> str | None:
+        """Return the commit that the source ref names now, None when the ref does not exist."""
+        ...
+
+    def needs_observation(self, commit: str, observed: str | None) -> bool:
+        """Tell whether a source tip says something that the state branch does not say yet (DECISIONS 4)."""
+        ...
+
+    def entries(self, commit: str) -> Mapping[str, Entry]:
+        """Return what the loader reads: BACKLOG.md, agentcom.yaml, and the direct children of tasks/ and agents/.
+
+        The keys are relative to root (agentcom.yaml stands at the top of the repository). Entries of any mode are
+        returned, so that a link or a folder in the wrong place can be reported.
+        """
+        ...
+
+    def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]:
+        """Return the contents of blobs by id; an id that is not there is left out."""
+        ...
+
+    def backlog_versions(self, commit: str, observed: str | None) -> tuple[str, ...]:
+        """Return the blob ids of BACKLOG.md that carry identity forward, oldest first (DECISIONS 3)."""
+        ...
+
+    def authors(self, commit: str, observed: str | None) -> Mapping[str, Version]:
+        """Return, for each path changed since ``observed``, the commit that changed it last; ``""`` is the tip itself."""
+        ...
+
+
+class Clock(Protocol):
+    """Where the shell gets the time from; tests pass their own."""
+
+    def now(self) -> Now: ...

@@ -1,0 +1,1 @@
+"""The hub's one port: WebSocket sessions, the HTTP API, authentication."""

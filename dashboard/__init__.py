@@ -1,0 +1,1 @@
+"""AgentCom's dashboard: read-only pages over a snapshot."""
