@@ -86,7 +86,7 @@ def _row(
     blocked: Cell | None = None,
     in_review: Cell | None = None,
     finished: Cell | None = None,
-) -> Mapping[State, Cell]:
+) -> dict[State, Cell]:
     """Build one row; ``finished`` stands for done, failed, rejected and cancelled alike."""
     cells = {
         State.QUEUED: queued,
@@ -151,9 +151,7 @@ TASK: Mapping[Event, Mapping[State, Cell]] = {
     Event.FAILED: _row(_RETRY, _RETRY, _RETRY, _RETRY) | _same("failed_again", *_STAYS_FINISHED),
     Event.PARKING: _row(_cell("park", _Q), _PARK, _PARK, _PARK) | _same("park", *_STAYS_FINISHED),
     Event.BUDGET: _row(_FAIL, _FAIL, _FAIL, _FAIL) | _same("failed_again", *_STAYS_FINISHED),
-    Event.BLOCKED: _row(
-        _cell("block_late", _B), _cell("block", _B), _cell("block", _B), _cell("ask_again", _B)
-    ),
+    Event.BLOCKED: _row(_cell("block_late", _B), _cell("block", _B), _cell("block", _B), _cell("ask_again", _B)),
     Event.ANSWER: _row(
         _cell("record_answer", _Q),
         _cell("record_answer", _A),

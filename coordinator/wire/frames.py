@@ -64,9 +64,7 @@ class Identify(Frame):
     def _names(cls, value: Any) -> Any:
         """Accept capabilities as strings or as objects with ``name`` (PROTOCOL 1.1)."""
         if isinstance(value, list | tuple):
-            return tuple(
-                item["name"] if isinstance(item, dict) and "name" in item else item for item in value
-            )
+            return tuple(item["name"] if isinstance(item, dict) and "name" in item else item for item in value)
         return value
 
 
