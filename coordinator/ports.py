@@ -86,8 +86,8 @@ class Store(Protocol):
     def flush(self, commits: tuple[Commit, ...]) -> str:
         """Append all commits, durably, or none; return the new tip.
 
-        Returns only after objects, ref and directories are fsynced. Raises Conflict when the branch was moved by somebody
-        else, ReadOnly when nothing was written and a retry may work, Fatal when an fsync failed.
+        Returns only after objects, ref and directories are fsynced. Raises Conflict when the branch was moved,
+        ReadOnly when nothing was written and a retry may work, Fatal when an fsync failed.
         """
         ...
 
@@ -143,7 +143,7 @@ class Source(Protocol):
         ...
 
     def authors(self, commit: str, observed: str | None) -> Mapping[str, Version]:
-        """Return, for each path changed since ``observed``, the commit that changed it last; ``""`` is the tip itself."""
+        """Return the last commit of each path changed since ``observed``; the key ``""`` is the tip itself."""
         ...
 
 

@@ -130,20 +130,25 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One past attempt: which agent, how it ended and why; ``output_tail`` helps the next one."""
+    """One past attempt: which agent, how it ended and why; ``output_tail`` helps the next one.
+
+    ``spent`` tells that its end cost a retry, which a late word of the same agent gives back.
+    """
 
     generation: int
     agent: str
     end: End
     reason: str = ""
     output_tail: str = ""
+    spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """What is: one ``status/open/<id>.yaml``, written only by the hub.
 
-    ``last_owner`` is set while a queued task still listens to the agent that the hub took it from ("late", DESIGN 4).
+    ``last_owner`` on a queued task is the agent that the hub took it from and whose late word still counts (DESIGN 4);
+    an attempt that its agent ended itself clears it. ``orphans`` are the generations whose stale result was kept.
     ``spec`` is the blob that the current attempt was given or, while queued, the one in force.
     """
 
@@ -171,6 +176,7 @@ class Status:
     rerun: int = 0
     spec: str = ""
     attempts: tuple[Attempt, ...] = ()
+    orphans: tuple[int, ...] = ()
     result: Mapping[str, Any] | None = None
 
 

@@ -1,0 +1,327 @@
+"""What the core is told and what it decides: events in, effects out, messages to agents.
+
+Values only. Words of agents are already parsed and authenticated; whether they count is the reconciler's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from coordinator.core.agent import AgentRecord, AgentSpec, Session
+from coordinator.core.machine import Event
+from coordinator.core.policy import Lane, Policy
+from coordinator.core.task import Spec, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who caused something: the hub itself, an agent (``name`` is its id) or a person (as git names them)."""
+
+    kind: Literal["hub", "agent", "person"]
+    name: str = ""
+    email: str = ""
+
+
+HUB = Actor("hub")
+
+
+def agent_actor(agent_id: str) -> Actor:
+    """Return the actor for an agent."""
+    return Actor("agent", agent_id)
+
+
+# --- words of agents (PROTOCOL 1.4) ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    task: str
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """``reason`` equal to ``busy`` gives the task back; any other excludes the agent from it."""
+
+    task: str
+    generation: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    task: str
+    generation: int | None = None
+    progress: float | None = None
+    note: str = ""
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    task: str
+    generation: int | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    tokens: int | None = None
+
+
+class FailureClass(StrEnum):
+    """Why an attempt failed, as far as the agent's sidecar can tell."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    ENVIRONMENT = "environment"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """``retry_at`` is wall time in ms, meant for ``rate_limited``."""
+
+    task: str
+    generation: int | None = None
+    kind: FailureClass = FailureClass.ERROR
+    reason: str = ""
+    retry_at: int | None = None
+    output_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    task: str
+    generation: int | None = None
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    task: str
+    generation: int = 0
+    unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovering:
+    task: str
+    generation: int | None = None
+    last_status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A ``state_report``."""
+
+    task: str
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A ``wake_result``; success without a task is a passed wake check."""
+
+    task: str | None = None
+    status: str = ""
+    error: str = ""
+
+
+Word = Accepted | Rejected | Progress | Complete | Failed | Blocked | Released | Recovering | Reported | Woken
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The hub has loaded its memory from the branch; ``new_hub`` when its id never claimed this branch before."""
+
+    new_hub: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What people want now, all of it: the core finds out what changed.
+
+    ``specs`` are all specifications in force, ``places`` lane and position of backlog items, ``people`` who changed
+    which task last (``by`` for everything else).
+    """
+
+    commit: str
+    specs: Mapping[str, Spec]
+    places: Mapping[str, tuple[Lane, int]]
+    agents: Mapping[str, AgentSpec]
+    policy: Policy
+    by: Actor
+    people: Mapping[str, Actor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    agent: str
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    agent: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A word of an agent, spoken in one of its sessions."""
+
+    agent: str
+    session: str
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks of one task directly (not through a file): one row of the table by name.
+
+    ``text`` is the answer, the reviewer's note or the reason.
+    """
+
+    event: Event
+    task: str
+    by: Actor
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAsked:
+    """What a person asks of one agent."""
+
+    what: Literal["resume", "drain", "undrain"]
+    agent: str
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: act on what is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The hub stood still (loop stopped, store read-only): leases start anew before anybody is judged."""
+
+
+Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Tick | Resumed
+
+
+# --- messages to agents (PROTOCOL 1.3) -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    task: str
+    status: Literal["accepted", "complete", "failed", "retried", "dead_letter", "rejected", "blocked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    task: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reassign:
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    task: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """``changed`` maps changed fields of the specification to their new values."""
+
+    task: str
+    generation: int
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAck:
+    task: str
+    action: Literal["continue", "abort"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An error frame: ``code`` as PROTOCOL 1.1 spells it."""
+
+    code: str
+    detail: str
+    task: str | None = None
+
+
+Message = Assign | Ack | Continue | Reassign | Cancelled | Updated | ReportAck | Drain | Refused
+
+
+# --- effects ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A stale result that an attempt really produced, kept for people."""
+
+    generation: int
+    agent: str
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One change of one task or of one agent's record: one commit.
+
+    ``what`` is the name of the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set.
+    """
+
+    what: str
+    by: Actor
+    before: Task | None = None
+    after: Task | None = None
+    record: AgentRecord | None = None
+    agent: str | None = None
+    note: str = ""
+    orphan: Orphan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say something to an agent in the session in which it was decided; dropped when that session is gone."""
+
+    agent: str
+    session: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End a session with an error code of PROTOCOL 1.1."""
+
+    agent: str
+    session: str
+    code: str
+
+
+Effect = Record | Send | Close
