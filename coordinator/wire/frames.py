@@ -6,7 +6,7 @@ Wire times are integers, milliseconds since the epoch. Optional fields are absen
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 PROTOCOL_VERSION = 1
 #: Features that the hub knows (PROTOCOL 1.1).
@@ -80,6 +80,8 @@ class Error(Frame):
     error: str
     detail: str = ""
     task_id: str | None = None
+    #: Which attempt is meant; our hub always says so, so that a sidecar never forgets the wrong result.
+    generation: int | None = None
     errors: list[dict[str, str]] | None = None
     retry_after_ms: int | None = None
 
@@ -133,6 +135,8 @@ class TaskAck(Frame):
     type: Literal["task_ack"] = "task_ack"
     task_id: str
     status: AckStatus
+    #: Which attempt is meant; absent from hubs that do not say so.
+    generation: int | None = None
 
 
 class TaskContinue(Frame):
@@ -144,6 +148,8 @@ class TaskContinue(Frame):
 class TaskReassign(Frame):
     type: Literal["task_reassign"] = "task_reassign"
     task_id: str
+    #: Which attempt to drop; absent from hubs that do not say so (then whichever is in hand).
+    generation: int | None = None
 
 
 class TaskCancelled(Frame):
@@ -218,11 +224,11 @@ class TaskFailed(Frame):
     generation: int | None = None
     error: str | None = None
     reason: str | None = None
-    failure_class: FailureClass = Field(default="error", alias="class")
+    failure_class: FailureClass = Field(
+        default="error", validation_alias=AliasChoices("class", "failure_class"), serialization_alias="class"
+    )
     retry_at: int | None = None
     output_tail: str | None = None
-
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     def encode(self) -> str:
         return self.model_dump_json(exclude_none=True, by_alias=True)

@@ -1,0 +1,109 @@
+"""What a run amounts to: from the result file, the exit and the last output to ``Success`` or ``Failure``.
+
+Pure. An exit code of 0 alone is never success: the agent has to say so in its result file (DESIGN 6).
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from coordinator.wire.frames import FailureClass
+from sidecar.values import Failure, Outcome, Success
+
+#: A run that ends without any output within this many seconds never really began: the environment is wrong.
+EARLY_DEATH_S = 10.0
+#: How much of the last output goes with every result that is not success, in bytes.
+TAIL_BYTES = 4096
+#: Largest result that is sent, in bytes of JSON; the whole stays in the result file.
+RESULT_BYTES = 1024 * 1024
+#: Longest error text that is sent, in characters.
+ERROR_CHARS = 4000
+
+_CLASSES: dict[str, FailureClass] = {name: name for name in get_args(FailureClass)}
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended; ``code`` is negative for a signal, None when it never ran (``error`` says why)."""
+
+    code: int | None
+    seconds: float
+    output_bytes: int
+    error: str = ""
+    timed_out: bool = False
+    command: str = ""
+
+
+def judge(end: Exit, result: bytes | None, output: bytes) -> Outcome:
+    """Return the outcome of a run that ended; ``result`` is the result file, None when there is none."""
+    tail = clean(output)
+    if result is not None:
+        return read_result(result, tail)
+    if end.code is None:
+        return Failure(end.error or "could not be started", "environment", output_tail=tail)
+    if end.timed_out:
+        return Failure(f"{end.command}: still running after {end.seconds:.0f} s, killed", "timeout", output_tail=tail)
+    how = f"was killed by signal {-end.code}" if end.code < 0 else f"exited with {end.code}"
+    text = f"{end.command} {how} and left no result file"
+    if end.output_bytes == 0 and end.seconds < EARLY_DEATH_S:
+        return Failure(f"{text}, {end.seconds:.1f} s after its start and without output", "environment")
+    return Failure(text, "error", output_tail=tail)
+
+
+def read_result(data: bytes, tail: str = "") -> Outcome:
+    """Read a result file; one that cannot be read is a failure, never a success."""
+    try:
+        raw: Any = json.loads(data)
+    except ValueError as error:
+        return Failure(f"the result file is not JSON: {error}", output_tail=tail)
+    if not isinstance(raw, dict):
+        return Failure("the result file is not a JSON object", output_tail=tail)
+    status = raw.get("status")
+    tokens = raw.get("tokens_used")
+    if status == "success":
+        return Success(_cut(raw), tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None)
+    text = raw.get("error") or raw.get("reason") or raw.get("summary") or f"the result file says status {status!r}"
+    return Failure(
+        str(text)[:ERROR_CHARS],
+        _CLASSES.get(str(raw.get("class")), "error"),
+        retry_at=_instant(raw.get("retry_at")),
+        output_tail=tail,
+    )
+
+
+def clean(output: bytes) -> str:
+    """Return the last ``TAIL_BYTES`` of output as text without escape sequences and control characters."""
+    text = output[-TAIL_BYTES:].decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", _ESCAPES.sub("", text)).strip()
+
+
+def _instant(value: object) -> int | None:
+    """Read ``retry_at``: ms since the epoch, or RFC 3339; anything else is no instant."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return int(value)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return None
+
+
+def _cut(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result, or what people need most of it with ``truncated`` when it is too large to send."""
+    if len(json.dumps(result, ensure_ascii=False).encode()) <= RESULT_BYTES:
+        return result
+    kept: dict[str, Any] = {"status": result["status"], "truncated": True}
+    for name in ("summary", "pr_url", "branch", "tokens_used", "verification_report"):
+        if name in result and len(json.dumps(result[name])) <= RESULT_BYTES // 8:
+            kept[name] = result[name]
+    if "summary" not in kept and isinstance(result.get("summary"), str):
+        kept["summary"] = result["summary"][: RESULT_BYTES // 16]
+    return kept

@@ -1,0 +1,102 @@
+"""What a sidecar holds: the attempt in hand, results on their way, and the outcome of a run.
+
+Values are frozen. This module decides nothing and knows neither files nor sockets.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from coordinator.wire.frames import FailureClass, TaskAssign, TaskComplete, TaskFailed, TaskReleased
+
+#: A task's id becomes a folder's name here, so nothing else is ever accepted from a hub.
+TASK_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
+
+
+class Key(NamedTuple):
+    """One attempt: a task and the generation it was given with."""
+
+    task_id: str
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.task_id}.{self.generation}"
+
+
+def key_of(frame: TaskAssign) -> Key:
+    """Return the attempt that an assignment starts."""
+    return Key(frame.task_id, frame.generation)
+
+
+class Stage(StrEnum):
+    """How far the attempt in hand has come on disk."""
+
+    #: Durable, announced or about to be; nothing was started.
+    ACCEPTED = "accepted"
+    #: A child may have been started; after a crash it is never started a second time.
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt that holds the slot, with the assignment as it came."""
+
+    stage: Stage
+    assignment: TaskAssign
+
+    @property
+    def key(self) -> Key:
+        return key_of(self.assignment)
+
+
+#: What is sent until the hub answers: a result, or a task handed back.
+Fate = TaskComplete | TaskFailed | TaskReleased
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One fate frame that the hub has not answered yet."""
+
+    key: Key
+    frame: Fate
+
+    @property
+    def is_result(self) -> bool:
+        """False for a task handed back unfinished."""
+        return not isinstance(self.frame, TaskReleased)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Everything in queue.json.
+
+    ``ended`` holds the newest finished generation of each task worked on lately, oldest first, so that a late or
+    repeated assignment never runs again.
+    """
+
+    attempt: Attempt | None = None
+    parcels: tuple[Parcel, ...] = ()
+    ended: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The agent's own word that the work is done; ``result`` is what the hub gets."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    tokens_used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not succeed; ``retry_at`` is in ms since the epoch."""
+
+    error: str
+    failure_class: FailureClass = "error"
+    retry_at: int | None = None
+    output_tail: str = ""
+
+
+Outcome = Success | Failure
