@@ -51,6 +51,11 @@ class Commit:
 
     ``source`` set means an observation: the commit is a merge whose second parent is that source commit and whose tree
     is the source's tree without the hub's folders, plus the hub's folders as they stood, plus ``puts`` and ``deletes``.
+    On the very first commit (the claim) there is no state yet: ``source`` is then its single parent, and its tree is
+    the source's people's part plus ``puts``; without ``source`` the claim has no parent and holds ``puts`` alone.
+
+    Every message carries the trailer ``Agentcom-Epoch``; one with ``source`` also ``Agentcom-Source`` with that id,
+    which is where ``Fold.source`` comes from. A store refuses anything else with ValueError.
     """
 
     message: str

@@ -1,0 +1,142 @@
+"""Read git objects as values: trees, commits and blobs, many in one process.
+
+This module decides how bytes become entries and commits. It knows no branch and no folder of AgentCom. Names of files
+that are no UTF-8 keep their bytes (surrogateescape), so that two of them never become one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.git.run import GitError, git
+
+#: The mode of a folder in a tree.
+TREE_MODE = "40000"
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object as stored: its id, its type (blob, tree, commit, tag) and its content."""
+
+    oid: str
+    type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One row of a tree: mode as git stores it (``100644``, ``40000``) and object id."""
+
+    mode: str
+    oid: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.mode == TREE_MODE
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who and when: a line ``author`` or ``committer``; time in ms since the epoch (git keeps whole seconds)."""
+
+    name: str
+    email: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitObject:
+    """One commit, read."""
+
+    oid: str
+    tree: str
+    parents: tuple[str, ...]
+    author: Stamp
+    committer: Stamp
+    message: str
+
+    @property
+    def subject(self) -> str:
+        return self.message.lstrip("\n").split("\n", 1)[0]
+
+
+def read_objects(git_dir: Path, names: Sequence[str]) -> list[Object | None]:
+    """Return one object for each name (``<id>``, ``<commit>:<path>``), None where there is none.
+
+    Names must not contain a line break. Raises GitError when the repository cannot be read.
+    """
+    if not names:
+        return []
+    asked = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+    out = git("cat-file", "--batch", git_dir=git_dir, input=asked)
+    found: list[Object | None] = []
+    at = 0
+    for _ in names:
+        end = out.index(b"\n", at)
+        head = out[at:end].rsplit(b" ", 2)
+        at = end + 1
+        if len(head) == 3 and head[2].isdigit():
+            size = int(head[2])
+            found.append(Object(head[0].decode(), head[1].decode(), out[at : at + size]))
+            at += size + 1
+        else:
+            found.append(None)
+    return found
+
+
+def parse_tree(tree: Object) -> dict[str, TreeEntry]:
+    """Return the rows of one tree object by name."""
+    size = len(tree.oid) // 2
+    rows: dict[str, TreeEntry] = {}
+    at = 0
+    while at < len(tree.data):
+        space = tree.data.index(b" ", at)
+        zero = tree.data.index(b"\0", space)
+        name = tree.data[space + 1 : zero].decode("utf-8", "surrogateescape")
+        rows[name] = TreeEntry(tree.data[at:space].decode(), tree.data[zero + 1 : zero + 1 + size].hex())
+        at = zero + 1 + size
+    return rows
+
+
+def parse_commit(commit: Object) -> CommitObject:
+    """Return one commit object as a value; text that cannot be decoded is replaced, never an error."""
+    head, _, message = commit.data.partition(b"\n\n")
+    fields: dict[str, list[bytes]] = {}
+    for line in head.split(b"\n"):
+        if not line.startswith(b" "):  # continuation lines belong to signatures, which nobody reads here
+            key, _, value = line.partition(b" ")
+            fields.setdefault(key.decode("ascii", "replace"), []).append(value)
+    encoding = fields.get("encoding", [b"utf-8"])[0].decode("ascii", "replace")
+    return CommitObject(
+        oid=commit.oid,
+        tree=fields["tree"][0].decode(),
+        parents=tuple(parent.decode() for parent in fields.get("parent", [])),
+        author=_stamp(fields["author"][0], encoding),
+        committer=_stamp(fields["committer"][0], encoding),
+        message=_text(message, encoding),
+    )
+
+
+def read_commits(git_dir: Path, oids: Sequence[str]) -> list[CommitObject]:
+    """Return the commits with these ids, in order. Raises GitError when one of them is missing."""
+    commits = []
+    for oid, found in zip(oids, read_objects(git_dir, oids), strict=True):
+        if found is None or found.type != "commit":
+            raise GitError(("cat-file", "--batch"), None, f"commit {oid} is missing: run git fsck")
+        commits.append(parse_commit(found))
+    return commits
+
+
+def _stamp(line: bytes, encoding: str) -> Stamp:
+    name, _, rest = line.partition(b"<")
+    email, _, when = rest.rpartition(b">")
+    words = when.split()
+    seconds = int(words[0]) if words and words[0].lstrip(b"-").isdigit() else 0
+    return Stamp(_text(name, encoding).strip(), _text(email, encoding).strip(), seconds * 1000)
+
+
+def _text(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding, "replace")
+    except LookupError:
+        return data.decode("utf-8", "replace")

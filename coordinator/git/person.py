@@ -1,0 +1,204 @@
+"""A person's commit: exactly the files that AgentCom was asked to write, under that person's name and hooks.
+
+This module decides when such a commit would get in the way of what the person is doing, and then refuses before
+anything is touched. It never writes on a branch other than the source, and leaves other edits and staged work as they
+are.
+
+    CannotCommit                the commit was not made and nothing was changed; the text says what to do
+      +-- NoWorkTree            the repository is bare
+      +-- OtherBranch           another branch, or none, is checked out
+      +-- Busy                  a merge, rebase or other git command is under way
+      +-- NoIdentity            git does not know who the person is
+      +-- NotCommitted          one of the files has edits of the person's own
+      +-- Refused               git, or a hook, refused the commit; the files are as they were
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from coordinator.git.message import compose
+from coordinator.git.repo import Repo, head_ref
+from coordinator.git.run import GitError, git, git_as_person
+
+
+class CannotCommit(Exception):
+    """The commit was not made and nothing was changed."""
+
+
+class NoWorkTree(CannotCommit):
+    """The repository is bare."""
+
+
+class OtherBranch(CannotCommit):
+    """Another branch than the source is checked out."""
+
+
+class Busy(CannotCommit):
+    """A git operation is under way in the work tree."""
+
+
+class NoIdentity(CannotCommit):
+    """Git does not know the person's name and address."""
+
+
+class NotCommitted(CannotCommit):
+    """A file that should be written has edits that are not committed."""
+
+
+class Refused(CannotCommit):
+    """Git or a hook refused the commit."""
+
+
+#: Files of the git dir that say what is under way, in the words of the message.
+_UNDER_WAY = {
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisect",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "sequencer": "a cherry-pick or revert",
+    "index.lock": "another git command",
+}
+
+
+def commit_paths(
+    repo: Repo, branch: str, files: Mapping[str, bytes], message: str, trailers: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Write ``files`` (repository path -> content) into the work tree and commit them alone; return the commit id.
+
+    ``branch`` is the source, as full ref or short name; the first line of ``message`` becomes the subject, the rest the
+    body. Author, hooks and signing are the person's. Raises a CannotCommit, with the files as they were before.
+    """
+    if repo.work_tree is None:
+        raise NoWorkTree(f"{repo.common_dir} has no work tree: run this in a clone of it")
+    if not files:
+        raise ValueError("a commit without files")
+    ref = branch if branch.startswith("refs/") else f"refs/heads/{branch}"
+    _check_branch(repo, ref)
+    _check_nothing_under_way(repo)
+    _check_identity(repo.work_tree)
+    paths = sorted(files)
+    heads = _head_blobs(repo, paths)
+    for path in paths:
+        _check_untouched(repo, repo.work_tree, path, heads.get(path))
+    subject, _, body = message.partition("\n")
+    text = compose(subject, body.strip("\n"), trailers)
+    return _commit(repo, repo.work_tree, files, text, [path for path in paths if path not in heads])
+
+
+def _check_branch(repo: Repo, ref: str) -> None:
+    head = head_ref(repo)
+    if head != ref:
+        wanted = ref.removeprefix("refs/heads/")
+        now = "no branch is checked out" if head is None else f"{head.removeprefix('refs/heads/')} is checked out"
+        raise OtherBranch(f"{now}, but AgentCom reads {wanted}: run `git switch {wanted}` and try again")
+
+
+def _check_nothing_under_way(repo: Repo) -> None:
+    for name, what in _UNDER_WAY.items():
+        if (repo.git_dir / name).exists():
+            raise Busy(f"{what} is under way in {repo.work_tree} ({name} exists): finish or abort it, then try again")
+
+
+def _check_identity(work_tree: Path) -> None:
+    try:
+        for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+            git_as_person("-c", "user.useConfigOnly=true", "var", who, cwd=work_tree)
+    except GitError as error:
+        raise NoIdentity(
+            "git does not know who you are: run `git config --global user.name 'YOUR NAME'` and "
+            "`git config --global user.email YOU@EXAMPLE.ORG`, then try again"
+        ) from error
+
+
+def _head_blobs(repo: Repo, paths: Sequence[str]) -> dict[str, str]:
+    """Return the blob of each path in HEAD; empty when there is no commit yet."""
+    if not git("rev-parse", "--verify", "--quiet", "HEAD", git_dir=repo.git_dir, check=False).strip():
+        return {}
+    out = git("ls-tree", "-z", "--full-tree", "HEAD", "--", *paths, git_dir=repo.git_dir)
+    rows = (row.partition(b"\t") for row in out.split(b"\0")[:-1])
+    return {path.decode("utf-8", "surrogateescape"): head.split()[2].decode() for head, _, path in rows}
+
+
+def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -> None:
+    """Raise NotCommitted unless work tree and index hold just what HEAD holds; looks without refreshing the index."""
+    for folder in list(Path(path).parents)[:-1]:
+        if (work_tree / folder).is_symlink():
+            raise NotCommitted(f"{folder} is a symbolic link: AgentCom writes only into real folders of {work_tree}")
+    out = git("ls-files", "-s", "-z", "--", path, cwd=work_tree)
+    staged = {row.split()[1].decode() for row in out.split(b"\0")[:-1]}
+    target = work_tree / path
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise NotCommitted(f"{path} is no plain file: AgentCom does not write there")
+    now = None
+    if target.exists():
+        now = git("hash-object", f"--path={path}", "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
+    if staged != ({head} if head is not None else set()) or now != head:
+        raise NotCommitted(
+            f"{path} has edits that are not committed: "
+            f"commit them (`git commit -- {path}`) or put them aside, then try again"
+        )
+
+
+def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, added: Sequence[str]) -> str:
+    before = {path: (work_tree / path).read_bytes() if (work_tree / path).exists() else None for path in files}
+    made = [folder for path in added for folder in _missing_folders(work_tree, path)]
+    try:
+        for path, content in files.items():
+            _write(work_tree / path, content)
+        if added:
+            git_as_person("add", "--force", "--intent-to-add", "--", *added, cwd=work_tree)
+        how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
+        git_as_person("commit", *how, "--", *files, cwd=work_tree, input=text.encode("utf-8", "replace"))
+    except (GitError, OSError) as error:
+        _put_back(work_tree, before, added, made)
+        said = error.stderr if isinstance(error, GitError) else str(error)
+        raise Refused(f"the commit was refused and nothing was changed; git says: {said or error}") from error
+    except BaseException:
+        _put_back(work_tree, before, added, made)
+        raise
+    return git("rev-parse", "HEAD", git_dir=repo.git_dir).decode().strip()
+
+
+def _put_back(work_tree: Path, before: Mapping[str, bytes | None], added: Sequence[str], made: Iterable[Path]) -> None:
+    for path, content in before.items():
+        if content is None:
+            (work_tree / path).unlink(missing_ok=True)
+        else:
+            _write(work_tree / path, content)
+    if added:
+        git_as_person("update-index", "--force-remove", "--", *added, cwd=work_tree, check=False)
+    for folder in sorted(set(made), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _missing_folders(work_tree: Path, path: str) -> list[Path]:
+    return [work_tree / folder for folder in list(Path(path).parents)[:-1] if not (work_tree / folder).exists()]
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Replace a file in one step, keeping its mode; a new one gets what the umask leaves of 0666."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        mode = stat.S_IMODE(target.stat().st_mode)
+    else:
+        umask = os.umask(0)
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".agentcom-tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,199 @@
+"""Run the git program: arguments in, bytes out, nothing of the surroundings let through.
+
+This module decides under which environment and options git runs and what happens when it is slow or fails. It knows no
+repository, no branch and no AgentCom; it needs the standard library only, because the sidecar uses it as well.
+
+Arguments are lists, never a shell line. Text that came from people or agents stands behind ``--`` or
+``--end-of-options``, or goes in through ``input``; the caller sees to that.
+
+    GitError                    git said no, could not be started, or took too long; ``stderr`` is in git's own words
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+#: How long one git command may take unless the caller says otherwise, in seconds.
+DEFAULT_TIMEOUT_S = 60.0
+
+#: How much of git's complaint goes into the text of an error, in characters.
+_STDERR_SHOWN = 2000
+
+#: Options of every command of the hub: nothing of a person's set-up may run a program, ask a question or change output.
+FIXED_OPTIONS: tuple[str, ...] = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.filesRefLockTimeout=1000",
+    "core.packedRefsTimeout=1000",
+    "log.showSignature=false",
+    "log.mailmap=false",
+    "log.follow=false",
+    "i18n.commitEncoding=UTF-8",
+    "i18n.logOutputEncoding=UTF-8",
+    "trailer.separators=:",
+    "color.ui=never",
+    "diff.renames=false",
+)
+
+#: Variables of git's own that may come from outside: where configuration and transport live, never which repository.
+_KEPT = frozenset(
+    {
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CEILING_DIRECTORIES",
+        "GIT_EXEC_PATH",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "GIT_SSL_NO_VERIFY",
+    }
+)
+
+#: What a person's own commit may also take from the environment: who they are.
+_PERSONAL = frozenset(
+    {
+        "GIT_AUTHOR_NAME",
+        "GIT_AUTHOR_EMAIL",
+        "GIT_AUTHOR_DATE",
+        "GIT_COMMITTER_NAME",
+        "GIT_COMMITTER_EMAIL",
+        "GIT_COMMITTER_DATE",
+        "GIT_ASKPASS",
+    }
+)
+
+
+class GitError(Exception):
+    """A git command failed.
+
+    ``argv`` is what was asked (without the fixed options), ``code`` the exit status (None: it ran out of time or could
+    not be started), ``stderr`` what git said, ``pid`` the process that said it (0: none was started).
+    """
+
+    def __init__(self, argv: Sequence[str], code: int | None, stderr: str, pid: int = 0) -> None:
+        self.argv = tuple(argv)
+        self.code = code
+        self.stderr = stderr.strip()
+        self.pid = pid
+        super().__init__(f"git {' '.join(self.argv)}: {self.stderr[-_STDERR_SHOWN:] or f'exit status {code}'}")
+
+
+def git(
+    *argv: str,
+    cwd: Path | None = None,
+    git_dir: Path | None = None,
+    input: bytes | None = None,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    config: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> bytes:
+    """Run one git command the hub's way and return its standard output.
+
+    ``git_dir`` names the repository without looking for it (and without a work tree); ``cwd`` lets git find it.
+    ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds. With ``check``
+    false a failing command returns what it printed. Raises GitError; a command out of time is killed with everything it
+    started.
+    """
+    options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
+    place = [] if git_dir is None else [f"--git-dir={git_dir}"]
+    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check)
+
+
+def git_as_person(
+    *argv: str,
+    cwd: Path,
+    input: bytes | None = None,
+    timeout: float = 10 * DEFAULT_TIMEOUT_S,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> bytes:
+    """Run one git command as the person at the keyboard would: their identity, hooks and signing apply.
+
+    Only variables that would point it at another repository or index are removed. Raises GitError.
+    """
+    return _run(["git", *argv], argv, cwd, input, timeout, person_env(env), check)
+
+
+def hub_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of the hub's git commands: no prompts, no locks on looking, English."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in _KEPT}
+    env.update(
+        LC_ALL="C",
+        GIT_TERMINAL_PROMPT="0",
+        GIT_OPTIONAL_LOCKS="0",
+        GIT_NO_REPLACE_OBJECTS="1",
+        GIT_LITERAL_PATHSPECS="1",
+        GIT_PROTOCOL_FROM_USER="0",
+        GIT_ASKPASS="",
+        SSH_ASKPASS="",
+        GIT_EDITOR=":",
+        GIT_PAGER="cat",
+    )
+    env.update(extra or {})
+    return env
+
+
+def person_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a person's git command: their own, but bound to no other repository or index."""
+    kept = _KEPT | _PERSONAL
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in kept}
+    env.update(LC_ALL="C", GIT_LITERAL_PATHSPECS="1", GIT_EDITOR=":")
+    env.update(extra or {})
+    return env
+
+
+def _run(
+    command: list[str],
+    argv: Sequence[str],
+    cwd: Path | None,
+    data: bytes | None,
+    timeout: float,
+    env: dict[str, str],
+    check: bool,
+) -> bytes:
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a group of its own to kill, and no terminal on which ssh could ask
+        )
+    except FileNotFoundError as error:
+        missing = (
+            f"directory {cwd} does not exist" if cwd and not cwd.is_dir() else "git is not installed or not on PATH"
+        )
+        raise GitError(argv, None, missing) from error
+    except OSError as error:
+        raise GitError(argv, None, f"could not be started: {error}") from error
+    with process:
+        try:
+            out, err = process.communicate(data, timeout)
+        except subprocess.TimeoutExpired as error:
+            _kill_group(process)
+            raise GitError(argv, None, f"took longer than {timeout:g} s and was stopped", process.pid) from error
+        except BaseException:
+            _kill_group(process)
+            raise
+    if check and process.returncode:
+        raise GitError(argv, process.returncode, err.decode("utf-8", "replace"), process.pid)
+    return out
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill git and everything it started, so that no pipe of theirs is left open."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
+    process.wait()

@@ -1,0 +1,194 @@
+"""The watcher: notices that the source ref or the state ref names something else, and says no more than "look".
+
+This module decides when to look: at once after a hint from the file system, and every second in any case. Hints may be
+lost, doubled or late; the look is the truth. It carries no content and knows no task.
+
+Runs on the asyncio loop; watchdog's threads live from ``start`` to ``stop`` and only set an event.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from coordinator.git.repo import Repo, read_ref
+from coordinator.git.run import GitError
+
+_log = logging.getLogger(__name__)
+
+#: How often to look without any hint, in seconds.
+LOOK_EVERY_S = 1.0
+
+#: What is a hint. Opening and reading are none: the look itself would set off the next one.
+_HINTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+    DirDeletedEvent,
+]
+
+Look = Callable[[], Awaitable[None] | None]
+
+
+class Watcher:
+    """Calls ``look`` once at the start and whenever one of ``refs`` has changed; use it as an async context manager.
+
+    An exception of ``look`` is logged, and that change is reported again at the next look: silence would lose it.
+    """
+
+    def __init__(self, repo: Repo, refs: Sequence[str], look: Look, every: float = LOOK_EVERY_S) -> None:
+        self._repo = repo
+        self._refs = tuple(refs)
+        self._look = look
+        self._every = every
+        self._hint = asyncio.Event()
+        self._hints: _Hints | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Begin to watch; the first look follows at once."""
+        loop = asyncio.get_running_loop()
+        self._hints = _Hints(self._repo.common_dir, lambda: loop.call_soon_threadsafe(self._hint.set))
+        self._hint.set()
+        self._task = asyncio.create_task(self._run(self._hints), name="git-watcher")
+
+    async def stop(self) -> None:
+        """Stop watching and wait for the threads; a look under way is cancelled."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            hints.close()
+
+    def poke(self) -> None:
+        """Look now: a push hook or a person asked for it. Must be called on the loop."""
+        self._hint.set()
+
+    async def __aenter__(self) -> "Watcher":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _run(self, hints: "_Hints") -> None:
+        seen: tuple[str | None, ...] | None = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hint.wait(), self._every)
+            self._hint.clear()
+            hints.keep_up()
+            try:
+                now = await self._values()
+            except (GitError, OSError) as error:
+                _log.warning("the refs cannot be read, trying again: %s", error)
+                continue
+            if now != seen and await self._call_look():
+                seen = now
+
+    async def _values(self) -> tuple[str | None, ...]:
+        if (self._repo.common_dir / "reftable").is_dir():  # costs a process each: not on the loop
+            return await asyncio.to_thread(self._read)
+        return self._read()
+
+    def _read(self) -> tuple[str | None, ...]:
+        return tuple(read_ref(self._repo, ref) for ref in self._refs)
+
+    async def _call_look(self) -> bool:
+        try:
+            answer = self._look()
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception:
+            _log.exception("looking at the repository failed, trying again")
+            return False
+        return True
+
+
+class _Hints(FileSystemEventHandler):
+    """Watchdog on refs/ and packed-refs; without it (no inotify left) only the regular look remains."""
+
+    def __init__(self, common_dir: Path, poke: Callable[[], object]) -> None:
+        super().__init__()
+        self._common_dir = common_dir
+        self._poke = poke
+        self._observer = Observer()
+        self._observer.daemon = True
+        self._watched: int | None = None
+        self._running = False
+        self._open()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        paths = [Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path)]
+        if any(path.name == "packed-refs" or "refs" in path.parts for path in paths):
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._poke()
+
+    def keep_up(self) -> None:
+        """Watch refs/ anew when it was deleted and made again: the old watch is silent for ever."""
+        if self._running and _inode(self._common_dir / "refs") != self._watched:
+            try:
+                self._observer.unschedule_all()
+                self._schedule()
+            except OSError as error:
+                self._give_up(error)
+
+    def close(self) -> None:
+        if self._running:
+            self._running = False
+            self._observer.stop()
+            self._observer.join()
+
+    def _open(self) -> None:
+        try:
+            self._schedule()
+            self._observer.start()
+            self._running = True
+        except OSError as error:
+            self._give_up(error)
+
+    def _schedule(self) -> None:
+        refs = self._common_dir / "refs"
+        self._watched = _inode(refs)
+        if self._common_dir.is_dir():
+            self._observer.schedule(self, str(self._common_dir), recursive=False, event_filter=_HINTS)
+        if self._watched is not None:
+            self._observer.schedule(self, str(refs), recursive=True, event_filter=_HINTS)
+
+    def _give_up(self, error: OSError) -> None:
+        _log.warning("no hints from the file system (%s): changes are noticed by looking alone", error)
+        if self._running:
+            self.close()
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
