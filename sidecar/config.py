@@ -161,7 +161,7 @@ class _Reader:
             raise self._wrong("runtime.env", "must map names to texts")
         return RuntimeConfig(
             definition=definition,
-            argv=argv,
+            argv=self._located(argv),
             cwd=self._folder(raw, "cwd", at="runtime."),
             env={str(variable): str(value) for variable, value in env.items()},
             timeout=self._seconds(raw, "timeout", 0.0, at="runtime.") or None,
@@ -206,6 +206,12 @@ class _Reader:
         if not isinstance(value, list) or any(not isinstance(word, str | int | float) for word in value):
             raise self._wrong(f"runtime.{key}", "must be a list of words, never one string")
         return tuple(str(word) for word in value)
+
+    def _located(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Take a relative path of a program from the config file's folder, whatever the working directory is."""
+        if argv and "/" in argv[0] and not argv[0].startswith(("/", "$")):
+            return (str(self._base / argv[0]), *argv[1:])
+        return argv
 
     def _seconds(self, raw: Mapping[str, Any], key: str, default: float, at: str = "", zero: bool = False) -> float:
         value = raw.get(key)

@@ -63,6 +63,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_pid(path: Path) -> None:
+    """Say which process holds the identity, for the next one who asks."""
+    write_durably(path, f"{os.getpid()}\n".encode())
+
+
 def encode_queue(queue: Queue) -> bytes:
     """Return queue.json for ``queue``."""
     attempt = queue.attempt

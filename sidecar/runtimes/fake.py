@@ -1,7 +1,7 @@
 """A scripted worker for tests and the demo: ``python -m sidecar.runtimes.fake MODE``.
 
 A real child process, so that killing it is honest. In mode ``ok`` it does what a title "write the number N to
-test-output-N.txt" says, in its working directory; any other title it just reports as done. It knows no hub and no token.
+test-output-N.txt" says, in its working directory; any other title it just reports as done. It knows no hub.
 
 Environment besides the usual ``AGENTCOM_...``: ``AGENTCOM_FAKE_LOG``, a file that gets one line ``begin <task_id>
 <generation>`` and, when the work was done, one line ``end ...``; ``AGENTCOM_FAKE_DELAY``, seconds that ``ok`` works

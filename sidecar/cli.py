@@ -1,0 +1,108 @@
+"""``agentcom-sidecar``: the command line; exit codes as DECISIONS 17. Anything heavy is imported when it is needed."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sidecar.config import Config
+
+EXIT_USAGE = 64
+EXIT_FAILED = 1
+EXIT_LOCKED = 75
+EXIT_CONFIG = 78
+
+
+class _Ends(Exception):
+    """The command ends here with one line and an exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Take work from an AgentCom hub, have it done, report it."""
+
+
+@commands.command()
+@click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), help="YAML or JSON file.")
+@click.option("--once", is_flag=True, help="End after one task; end at the first refusal.")
+@click.option("--service", is_flag=True, help="Never give up on a refused token, try again slowly.")
+def run(config_file: Path, once: bool, service: bool) -> None:
+    """Run the sidecar that FILE describes, until SIGTERM."""
+    from sidecar import log
+    from sidecar.config import ConfigError, load
+
+    try:
+        config = load(config_file)
+        log.configure((config.token,), config.log_file)
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except ConfigError as error:
+        raise _Ends(str(error), EXIT_CONFIG) from error
+    except OSError as error:
+        raise _Ends(
+            f"{config_file}: {error.filename}: {error.strerror}; change state_dir or log_file", EXIT_CONFIG
+        ) from error
+    sys.exit(_locked(config, once, service))
+
+
+def _locked(config: "Config", once: bool, service: bool) -> int:
+    """Run while holding this identity's lock, so that no second sidecar uses the same state."""
+    from filelock import FileLock, Timeout
+
+    holder = config.state_dir / "sidecar.pid"
+    lock = FileLock(config.state_dir / "sidecar.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
+        raise _Ends(
+            f"another sidecar (pid {pid}) runs as {config.agent_id} with {config.state_dir}; stop it, or give this one "
+            "an agent_id and a state_dir of its own",
+            EXIT_LOCKED,
+        ) from error
+    try:
+        return _run(config, holder, once, service)
+    finally:
+        lock.release()
+
+
+def _run(config: "Config", holder: Path, once: bool, service: bool) -> int:
+    import asyncio
+
+    from sidecar.daemon import Daemon
+    from sidecar.outbox import write_pid
+
+    async def daemon() -> int:
+        return await Daemon(config, once=once, service=service).run()
+
+    try:
+        write_pid(holder)
+        return asyncio.run(daemon())
+    except OSError as error:
+        raise _Ends(f"{error.filename or config.state_dir}: {error.strerror}", EXIT_FAILED) from error
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        commands.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_FAILED)
+    except click.Abort:
+        sys.exit(EXIT_FAILED)
+    except _Ends as end:
+        click.echo(f"agentcom-sidecar: {end}", err=True)
+        sys.exit(end.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""The sidecar's shell: one inbox, one core, effects in their order. It decides nothing about tasks.
+
+Everything that happens - frames, ends of children, signals, time - comes through the inbox one by one. ``Persist`` is
+awaited before the effects after it, and tried again until the disk takes it, so no word is said that is not durable.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from typing import assert_never
+
+from coordinator.wire.frames import TaskAssign
+from sidecar.client import Beat, Client
+from sidecar.config import Config
+from sidecar.core import Core, Settings
+from sidecar.events import (
+    Closed,
+    Effect,
+    Event,
+    Exit,
+    Hello,
+    Kill,
+    Opened,
+    Persist,
+    Received,
+    RemoveFiles,
+    Restored,
+    Say,
+    Send,
+    Start,
+    Stop,
+    Tick,
+    Update,
+)
+from sidecar.outbox import Outbox
+from sidecar.runner import Runner, RunSettings
+from sidecar.runtimes.catalogue import Runtime
+from sidecar.values import Queue, Stage, key_of
+
+logger = logging.getLogger(__name__)
+
+#: Pause before a write that the disk refused is tried again, in seconds.
+DISK_RETRY_S = 1.0
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Daemon:
+    """One running sidecar."""
+
+    def __init__(self, config: Config, *, once: bool = False, service: bool = False, beat: Beat | None = None) -> None:
+        runtime = config.runtime
+        self._inbox: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        self._outbox = Outbox(config.state_dir, config.results_dir)
+        self._outbox.prepare()
+        self._runtime = Runtime(
+            runtime.definition, runtime.argv, runtime.script, journal=config.state_dir / "fake-script.log"
+        )
+        self._runner = Runner(
+            self._outbox,
+            self._runtime,
+            RunSettings(
+                cwd=runtime.cwd,
+                env=runtime.env,
+                timeout=runtime.timeout,
+                kill_grace=config.kill_grace,
+                profile=runtime.profile,
+                secrets=frozenset({config.token}),
+            ),
+            lambda ended: self._inbox.put_nowait((0, ended)),
+        )
+        self._client = Client(
+            config,
+            self._outbox.instance_id(),
+            lambda session, event: self._inbox.put_nowait((session, event)),
+            once=once,
+            service=service,
+            beat=beat,
+        )
+        self._settings = Settings(
+            resend_every=config.resend_every,
+            progress_every=config.progress_every,
+            stop_grace=config.stop_grace,
+            once=once,
+        )
+        #: The session that the core believes to be open; frames are never said on another one.
+        self._session = 0
+        self._stopping = asyncio.Event()
+        self._durable = Queue()
+
+    async def run(self) -> int:
+        """Run until told to stop; return the exit code. Raises OSError when the state folder cannot be used."""
+        queue, complaint = await asyncio.to_thread(self._outbox.load)
+        if complaint:
+            logger.error("%s", complaint)
+        self._durable = queue
+        core = Core(queue, self._settings)
+        outcome = None
+        if queue.attempt and queue.attempt.stage is Stage.RUNNING:
+            outcome = await asyncio.to_thread(self._runner.recover, queue.attempt.assignment)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        code = await self._perform_all(core.handle(Restored(outcome), time.monotonic()))
+        client = asyncio.create_task(self._client.run(), name="client")
+        try:
+            while code is None:
+                code = await self._step(core, client)
+            await self._client.flush()
+            return code
+        finally:
+            client.cancel()
+            await asyncio.gather(client, return_exceptions=True)
+            await self._runner.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _step(self, core: Core, client: "asyncio.Task[int]") -> int | None:
+        """Wait for one event or instant, handle it, perform what it asks for; return an exit code when that is all."""
+        due = core.next_due()
+        timeout = None if due is None else max(0.0, due - time.monotonic())
+        getting = asyncio.create_task(self._inbox.get())
+        await asyncio.wait({getting, client}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if getting.done():
+            session, event = getting.result()
+        else:
+            getting.cancel()
+            if client.done():
+                return client.result()
+            session, event = 0, Tick()
+        match event:
+            case Opened():
+                self._session = session
+            case Closed():
+                self._session = 0
+            case Received(frame=TaskAssign() as frame):
+                event = Received(frame, await asyncio.to_thread(self._runtime.refusal, key_of(frame)))
+        return await self._perform_all(core.handle(event, time.monotonic()))
+
+    async def _perform_all(self, effects: list[Effect]) -> int | None:
+        """Perform effects in order; return an exit code when one of them ends the process."""
+        for effect in effects:
+            code = await self._perform(effect)
+            if code is not None:
+                return code
+        return None
+
+    async def _perform(self, effect: Effect) -> int | None:
+        match effect:
+            case Hello():
+                self._client.hello(self._session, effect.holding)
+            case Persist():
+                if not await self._persist(effect.queue):
+                    return 1
+            case Send():
+                self._client.send(self._session, effect.frame)
+            case Start():
+                self._runner.start(effect.assignment)
+            case Kill():
+                self._runner.kill(effect.key)
+            case Update():
+                try:
+                    await asyncio.to_thread(self._runner.update, effect.key, effect.frame)
+                except OSError as error:
+                    logger.error("%s: its change could not be kept: %s", effect.key.task_id, error)
+            case RemoveFiles():
+                await asyncio.to_thread(self._prune)
+            case Say():
+                logger.log(_LEVELS[effect.level], "%s", effect.text, extra={"task_id": effect.task_id})
+            case Exit():
+                return effect.code
+            case _:
+                assert_never(effect)
+        return None
+
+    async def _persist(self, queue: Queue) -> bool:
+        """Make the queue durable, however long the disk refuses; False when told to stop while it does.
+
+        A failed fsync is no reason to trust the file: each try writes a new one.
+        """
+        complained = False
+        while True:
+            try:
+                await asyncio.to_thread(self._outbox.save, queue)
+            except OSError as error:
+                if not complained:
+                    logger.error("%s cannot be written (%s); nothing is said to the hub until it can", *_names(error))
+                complained = True
+                if self._stopping.is_set():
+                    return False
+                await asyncio.sleep(DISK_RETRY_S)
+            else:
+                self._durable = queue
+                return True
+
+    def _prune(self) -> None:
+        attempt = self._durable.attempt
+        in_use = {parcel.key for parcel in self._durable.parcels} | ({attempt.key} if attempt else set())
+        try:
+            self._outbox.prune(in_use)
+        except OSError as error:
+            logger.warning("old attempts could not be removed: %s", error)
+
+    def _signalled(self) -> None:
+        self._stopping.set()
+        self._inbox.put_nowait((0, Stop()))
+
+
+def _names(error: OSError) -> tuple[str, str]:
+    return str(error.filename or "queue.json"), error.strerror or str(error)
