@@ -83,7 +83,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What is known of an agent right now; nothing of it is ever stored. Times with ``_mono`` are seconds."""
+    """What is known of an agent right now; nothing of it is ever stored. Times with ``_mono`` are seconds.
+
+    ``slot`` is the task that keeps it from taking another. ``settled`` is false while a returning sidecar may still say
+    what it holds. ``told`` are the (task, generation) pairs sent or confirmed in this session, ``resent`` that
+    the task in hand was assigned again in it; ``failures`` the tasks
+    that it failed in a row and that nobody else failed.
+    """
 
     state: AgentState = AgentState.OFFLINE
     session: Session | None = None
@@ -91,13 +97,49 @@ class Live:
     idle_since_mono: float = 0.0
     settled: bool = False
     unresponsive: bool = False
+    stuck: bool = False
+    resent: bool = False
     busy_count: int = 0
-    busy_until_mono: float = 0.0
+    busy: bool = False
     failures: tuple[str, ...] = ()
     told: frozenset[tuple[str, int]] = frozenset()
     done_session: int = 0
     tokens_session: int = 0
-    last_seen: int | None = None
     progress: float | None = None
     note: str = ""
-    stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent: file, record and presence together."""
+
+    spec: AgentSpec
+    record: AgentRecord
+    live: Live = Live()
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def enabled(self) -> bool:
+        """It may own tasks: its file is there, says nothing to the contrary and it is no person."""
+        return not self.spec.disabled and self.spec.kind == "agent"
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What counts: what it says of itself, but nothing beyond what its file lists (PROTOCOL 1.1)."""
+        listed = frozenset(self.spec.capabilities)
+        said = frozenset(self.live.session.capabilities) if self.live.session else frozenset()
+        if listed and said:
+            return listed & said
+        return listed or said
+
+    @property
+    def features(self) -> frozenset[str]:
+        return self.live.session.features if self.live.session else frozenset()
+
+    def may_have(self, needs: frozenset[str]) -> bool:
+        """Tell whether it fits, as far as known: offline and unlisted, it may turn out to have anything."""
+        unknown = self.live.session is None and not self.spec.capabilities
+        return unknown or needs <= self.capabilities

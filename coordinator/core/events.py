@@ -293,7 +293,7 @@ class Orphan:
 class Record:
     """One change of one task or of one agent's record: one commit.
 
-    ``what`` is the name of the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set.
+    ``what`` is the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set.
     """
 
     what: str

@@ -192,8 +192,8 @@ TASK: Mapping[Event, Mapping[State, Cell]] = {
     Event.RECOVERING: _row(
         _cell("recover_late", _W),
         _cell("recover", _W),
-        _cell("recover", _W),
-        _cell("recover", _B),
+        _cell("stay", _W),
+        _cell("stay", _B),
     ),
     Event.HUB_RESTART: _row(
         _cell("keep", _Q), _cell("grace", _A), _cell("grace", _W), _cell("grace", _B), _cell("keep", _R)
@@ -249,5 +249,5 @@ AGENT: Mapping[AgentEvent, Mapping[AgentState, AgentState]] = {
     AgentEvent.BLOCK: {_AI: _AB, _AA: _AB, _AW: _AB, _AB: _AB, _AR: _AB},
     AgentEvent.ANSWER: {_AB: _AW},
     AgentEvent.FREE: {_AI: _AI, _AA: _AI, _AW: _AI, _AB: _AI, _AR: _AI},
-    AgentEvent.RELEASE: {_AA: _AR, _AW: _AR, _AB: _AR},
+    AgentEvent.RELEASE: {_AI: _AR, _AA: _AR, _AW: _AR, _AB: _AR},
 }

@@ -1,0 +1,213 @@
+"""What a new observation of the source means: which tasks appear, change, end, which agents are in force.
+
+The observation says everything that people want now; this module compares it with what was wanted before. Seeing the same
+observation again changes nothing, and a word that stood there already (a tick, ``cancel: true``) is not said again.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from coordinator.core import scheduler
+from coordinator.core.acting import Step
+from coordinator.core.agent import AgentSpec
+from coordinator.core.events import Actor, Observed, Updated
+from coordinator.core.machine import AgentEvent, AgentState, Event, State
+from coordinator.core.policy import Lane
+from coordinator.core.task import Answer, Decision, End, Origin, Spec, Status, Task
+
+#: Fields of a specification whose change an agent at work hears of (``task_updated``).
+_TOLD = ("title", "description", "priority", "deadline", "timeout_s", "labels", "metadata", "acceptance")
+
+
+def observe(step: Step, seen: Observed) -> None:
+    """Bring the memory in line with what people want."""
+    memory = step.memory
+    policy_changed = memory.policy != seen.policy
+    memory.policy = seen.policy
+    _agents(step, seen)
+    for task_id in sorted(seen.specs):
+        _task(step, seen, seen.specs[task_id])
+    for task_id in sorted(memory.wanted - seen.specs.keys()):
+        task = memory.tasks.get(task_id)
+        if task is not None and task.open:
+            _gone(step, seen, task)
+    memory.wanted = frozenset(seen.specs)
+    cycles = scheduler.find_cycles(memory)
+    moved = set(cycles) ^ set(memory.cycles)
+    memory.cycles = cycles
+    for task in list(memory.open_tasks()) if policy_changed else [memory.tasks[name] for name in sorted(moved)]:
+        step.refresh(task)
+
+
+# --- agents ----------------------------------------------------------------------------------------------------------
+
+
+def _agents(step: Step, seen: Observed) -> None:
+    memory = step.memory
+    for agent_id in sorted(seen.agents):
+        spec = seen.agents[agent_id]
+        known = memory.agents.get(agent_id)
+        if known is not None and known.spec == spec:
+            continue
+        memory.put_spec(spec)
+        step.record_agent(
+            replace(memory.agents[agent_id].record, accepted=spec.blob), seen.by, f"{spec.where or agent_id} accepted"
+        )
+        if not memory.agents[agent_id].enabled:
+            _disable(step, agent_id, seen.by, "disabled")
+    for agent_id in sorted(set(memory.agents) - set(seen.agents)):
+        agent = memory.agents[agent_id]
+        if agent.spec.where or not agent.spec.disabled:
+            memory.put_spec(AgentSpec(agent_id, disabled=True))
+            step.record_agent(replace(agent.record, accepted=""), seen.by, f"agents/{agent_id}.yaml removed")
+            _disable(step, agent_id, seen.by, "removed")
+    for owner in memory.owners():
+        if owner not in memory.agents:
+            _take_from(step, owner, seen.by, "removed")
+
+
+def _disable(step: Step, agent_id: str, by: Actor, how: str) -> None:
+    _take_from(step, agent_id, by, how)
+    step.close(agent_id, "agent_disabled")
+
+
+def _take_from(step: Step, owner: str, by: Actor, how: str) -> None:
+    for task in step.memory.owned_by(owner):
+        reason = f"agent {owner} {how}"
+        step.apply(Event.AGENT_DISABLED, task, by, tell=reason, agent=owner, end=End.AGENT_DISABLED, reason=reason)
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def _task(step: Step, seen: Observed, spec: Spec) -> None:
+    task = step.memory.tasks.get(spec.id)
+    before = task.spec if task is not None else Spec(spec.id, spec.title)
+    by = seen.people.get(spec.id, seen.by)
+    lane, position = seen.places.get(spec.id, (Lane.READY, 0))
+    if task is None:
+        if spec.id in step.memory.closed:
+            return
+        step.create(_born(step, spec, by, lane, position), by)
+    elif (task.lane, task.position) != (lane, position):
+        step.memory.put(replace(task, lane=lane, position=position))
+        step.refresh(step.memory.tasks[spec.id])
+    _edited(step, spec, by)
+    _words(step, before, spec, by)
+
+
+def _born(step: Step, spec: Spec, by: Actor, lane: Lane, position: int) -> Task:
+    retries = step.memory.policy.retries.max if spec.max_retries is None else spec.max_retries
+    status = Status(created_at=step.now.wall, created_by=by.name, max_retries=retries, spec=spec.blob, rerun=spec.rerun)
+    return Task(spec, status, lane, position)
+
+
+def _edited(step: Step, spec: Spec, by: Actor) -> None:
+    task = step.memory.tasks[spec.id]
+    if task.spec.blob == spec.blob and task.spec.origin is spec.origin:
+        if task.spec != spec:
+            step.memory.put(replace(task, spec=spec))
+        return
+    if task.finished:
+        step.memory.put(replace(task, spec=spec))
+        return
+    changed = _changes(task.spec, spec)
+    held = task.spec.hold != spec.hold
+    only_hold = held and replace(task.spec, hold=spec.hold, blob=spec.blob) == spec
+    if task.spec.origin is not Origin.FILE and spec.origin is Origin.FILE:
+        what = "taken_over"
+    elif only_hold:
+        what = "held" if spec.hold else "unheld"
+    else:
+        what = "spec_edited"
+    event = Event.HOLD if only_hold else Event.SPEC_EDITED
+    after = step.apply(event, task, by, what=what, spec=spec, reason=task.status.reason)
+    owner = task.status.assigned_to
+    if after is not None and changed and owner is not None:
+        _tell_owner(step, owner, task, changed, None)
+
+
+def _changes(before: Spec, after: Spec) -> dict[str, Any]:
+    """Return the changed fields that an agent at work should know."""
+    return {name: getattr(after, name) for name in _TOLD if getattr(before, name) != getattr(after, name)}
+
+
+def _tell_owner(step: Step, owner: str, task: Task, changed: dict[str, Any], answer: str | None) -> None:
+    agent = step.memory.agents.get(owner)
+    if agent is not None and "updates" in agent.features:
+        step.send(owner, Updated(task.id, task.status.generation, changed, answer))
+
+
+def _words(step: Step, before: Spec, spec: Spec, by: Actor) -> None:
+    """Act on the words that a specification says now and did not say before."""
+    task = step.memory.tasks[spec.id]
+    if spec.rerun > task.status.rerun:
+        step.apply(Event.RERUN, task, by, reason=f"rerun {spec.rerun} asked by {by.name}")
+        task = step.memory.tasks[spec.id]
+    if task.finished:
+        return
+    if spec.done and not before.done:
+        done_by_hand(step, task, by, f"ticked in {spec.where}")
+    elif spec.cancel and not before.cancel:
+        cancel(step, task, by, f"cancelled in {spec.where}")
+    else:
+        if spec.answer is not None and spec.answer not in task.status.answers:
+            answer(step, task, by, spec.answer)
+        if spec.decision is not None:
+            decide(step, step.memory.tasks[spec.id], by, spec.decision)
+
+
+def cancel(step: Step, task: Task, by: Actor, reason: str) -> None:
+    """Cancel a task on a person's word; its owner is told."""
+    step.apply(Event.CANCEL, task, by, tell=reason, end=End.CANCELLED, reason=reason)
+
+
+def done_by_hand(step: Step, task: Task, by: Actor, reason: str) -> None:
+    """Take a task for done on a person's word; its owner is told."""
+    step.apply(Event.DONE_BY_HAND, task, by, tell=reason, end=End.DONE_BY_HAND, reason=reason)
+
+
+def answer(step: Step, task: Task, by: Actor, text: Answer) -> None:
+    """Give an answer to the question of an attempt; one for another generation is only recorded."""
+    owner = task.status.assigned_to
+    agent = step.memory.agents.get(owner) if owner else None
+    current = text.generation == task.status.generation
+    if task.state is State.BLOCKED and not current:
+        return
+    keeps = agent is not None and agent.live.slot == task.id and agent.live.state is AgentState.BLOCKED
+    keeps = keeps and agent is not None and "updates" in agent.features
+    after = step.apply(
+        Event.ANSWER,
+        task,
+        by,
+        answer=text,
+        keeps_slot=keeps,
+        end=End.HANDED_BACK,
+        reason="answered" if keeps or task.state is not State.BLOCKED else "answered; its agent had let go",
+    )
+    if after is None or owner is None or after.status.assigned_to != owner:
+        return
+    if task.state is State.BLOCKED:
+        step.take_slot(owner, after, AgentEvent.ANSWER)
+    if current and task.state in (State.BLOCKED, State.WORKING):
+        _tell_owner(step, owner, after, {}, text.text)
+
+
+def decide(step: Step, task: Task, by: Actor, decision: Decision) -> None:
+    """Take a verdict on a result in review; one on another generation, or the same again, changes nothing."""
+    if task.state is not State.IN_REVIEW or decision.generation != task.status.generation:
+        return
+    if decision in task.status.reviews:
+        return
+    event = Event.APPROVED if decision.approve else Event.CHANGES_ASKED
+    step.apply(event, task, by, decision=decision, reason=decision.note or ("approved" if decision.approve else ""))
+
+
+def _gone(step: Step, seen: Observed, task: Task) -> None:
+    """End what nobody wants any more (DESIGN 4: cancel, orphaned)."""
+    by = seen.people.get(task.id, seen.by)
+    if task.spec.origin is Origin.FILE:
+        cancel(step, task, by, f"{task.spec.where or task.id} was deleted")
+    elif task.spec.origin is Origin.BACKLOG and not task.status.orphaned:
+        reason = "its line in BACKLOG.md is gone"
+        step.apply(Event.ORPHANED, task, by, tell=reason, end=End.CANCELLED, reason=reason)

@@ -1,0 +1,289 @@
+"""The core under random events: the safety promises hold after every single one, whatever the order."""
+
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.world import ALL, PERSON, QUIET, World
+
+from coordinator.core import scheduler
+from coordinator.core.agent import AgentSpec
+from coordinator.core.events import (
+    Accepted,
+    Ack,
+    AgentAsked,
+    Asked,
+    Assign,
+    Blocked,
+    Complete,
+    Effect,
+    Failed,
+    FailureClass,
+    Progress,
+    Record,
+    Recovering,
+    Rejected,
+    Released,
+    Reported,
+    Resumed,
+    Send,
+    Started,
+    Woken,
+)
+from coordinator.core.machine import FINISHED, OWNED, TASK, AgentState, Event, State
+from coordinator.core.policy import Lane, Limits, Policy, Retries, Timeouts
+from coordinator.core.queue import bucket_of, order_of
+from coordinator.core.task import Answer, Decision, Origin, Priority, Spec, Task
+
+AGENTS = {
+    "a": AgentSpec("a", capabilities=("python", "web")),
+    "b": AgentSpec("b", capabilities=("python",)),
+    "c": AgentSpec("c"),
+}
+TASKS = [f"t-{number}" for number in range(6)]
+FREE_WORDS = {"rerun", "deleted"}
+NO_RETRY = {"rate_limited", "environment", "not_accepted", "rejected", "busy", "handed_back", "agent_disabled"}
+
+tasks = st.sampled_from(TASKS)
+agents = st.sampled_from(sorted(AGENTS))
+generations = st.one_of(st.none(), st.integers(0, 4))
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """Random people, agents, networks and clocks around one core; ``branch`` is the fold of what was recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        policy = Policy(
+            retries=Retries(max=2, backoff=10), timeouts=Timeouts(blocked=7200), limits=Limits(repo={"r": 1})
+        )
+        self.world = World(policy)
+        self.branch: dict[str, Task] = {}
+        self.world.agents = dict(AGENTS)
+        self.check(self.world.observe())
+
+    # --- what may happen
+
+    @rule(
+        name=tasks,
+        priority=st.sampled_from(Priority),
+        needs=st.sampled_from([(), ("python",), ("web",), ("rust",)]),
+        depends=st.sampled_from([(), ("t-0",), ("t-1",), ("t-2", "t-3")]),
+        pin=st.sampled_from([None, None, "b"]),
+        repo=st.sampled_from([None, None, "r"]),
+        review=st.booleans(),
+        origin=st.sampled_from([Origin.FILE, Origin.BACKLOG]),
+    )
+    def write(self, name, priority, needs, depends, pin, repo, review, origin) -> None:
+        old = self.world.specs.get(name)
+        spec = Spec(name, f"Task {name}", priority=priority, needed_capabilities=needs, depends_on=depends,
+                    assignee=pin, repo=repo, review=review, origin=origin, rerun=old.rerun if old else 0)  # fmt: skip
+        self.check(self.world.want(spec))
+
+    @precondition(lambda self: self.world.specs)
+    @rule(data=st.data(), lane=st.sampled_from(Lane), position=st.integers(0, 9))
+    def move(self, data, lane, position) -> None:
+        self.world.places[data.draw(st.sampled_from(sorted(self.world.specs)))] = (lane, position)
+        self.check(self.world.observe())
+
+    @precondition(lambda self: self.world.specs)
+    @rule(
+        data=st.data(),
+        word=st.sampled_from(["cancel", "done", "hold", "unhold", "rerun", "delete", "decide", "answer"]),
+    )
+    def person(self, data, word) -> None:
+        name = data.draw(st.sampled_from(sorted(self.world.specs)))
+        spec, generation = self.world.specs[name], self._generation(name)
+        match word:
+            case "cancel" | "done":
+                self.check(self.world.want(replace(spec, **{word: True})))
+            case "hold" | "unhold":
+                self.check(self.world.want(replace(spec, hold=word == "hold")))
+            case "rerun":
+                self.check(self.world.want(replace(spec, rerun=spec.rerun + 1, cancel=False, done=False)))
+            case "delete":
+                del self.world.specs[name]
+                self.check(self.world.observe())
+            case "decide":
+                verdict = Decision(generation, data.draw(st.booleans()), "note")
+                self.check(self.world.want(replace(spec, decision=verdict)))
+            case "answer":
+                self.check(self.world.want(replace(spec, answer=Answer(generation, "left"))))
+
+    @rule(
+        name=tasks,
+        event=st.sampled_from([Event.CANCEL, Event.DELETED, Event.DONE_BY_HAND, Event.RERUN, Event.APPROVED]),
+    )
+    def ask(self, name, event) -> None:
+        self.check(self.world.handle(Asked(event, name, PERSON)))
+
+    @rule(agent=agents, what=st.sampled_from(["resume", "drain", "undrain"]))
+    def ask_agent(self, agent, what) -> None:
+        self.check(self.world.handle(AgentAsked(what, agent, PERSON)))
+
+    @rule(agent=agents, disabled=st.booleans())
+    def switch(self, agent, disabled) -> None:
+        effects = self.world.add_agents(replace(AGENTS[agent], disabled=disabled))
+        if disabled:
+            self.world.sessions.pop(agent, None)
+        self.check(effects)
+
+    @rule(agent=agents, features=st.sampled_from([ALL, QUIET, frozenset()]), honest=st.booleans(), data=st.data())
+    def connect(self, agent, features, honest, data) -> None:
+        owned = [(t.id, t.status.generation) for t in self.world.core.memory.owned_by(agent)]
+        if not features:
+            holding = None
+        else:
+            holding = owned if honest else data.draw(st.lists(st.tuples(tasks, st.integers(1, 3)), max_size=2))
+        self.check(self.world.connect(agent, features, holding))
+        if self.world.core.memory.agents[agent].live.session is None:
+            self.world.sessions.pop(agent)
+
+    @precondition(lambda self: self.world.sessions)
+    @rule(data=st.data())
+    def disconnect(self, data) -> None:
+        self.check(self.world.disconnect(data.draw(st.sampled_from(sorted(self.world.sessions)))))
+
+    @precondition(lambda self: self.world.sessions)
+    @rule(data=st.data(), own=st.booleans(), name=tasks, generation=generations, kind=st.sampled_from(FailureClass))
+    def say(self, data, own, name, generation, kind) -> None:
+        agent = data.draw(st.sampled_from(sorted(self.world.sessions)))
+        owned = self.world.core.memory.owned_by(agent)
+        if own and owned:
+            name, generation = owned[0].id, owned[0].status.generation
+        word = data.draw(
+            st.sampled_from(
+                [
+                    Accepted(name, generation),
+                    Accepted(name, generation),
+                    Complete(name, generation, {"summary": "ok", "tokens_used": 3}),
+                    Complete(name, generation, {"status": "failed", "reason": "no"}),
+                    Rejected(name, generation, "cannot"),
+                    Rejected(name, generation, "busy"),
+                    Progress(name, generation, 10.0),
+                    Failed(name, generation, kind, "broken"),
+                    Blocked(name, generation, "which?"),
+                    Released(name, generation or 0, unfinished=False),
+                    Released(name, generation or 0, unfinished=True),
+                    Recovering(name, generation, "working"),
+                    Recovering(name, generation, "accepted"),
+                    Reported(name, generation or 0),
+                    Woken(None, "success"),
+                ]
+            )
+        )
+        before = dict(self.branch)
+        effects = self.world.say(agent, word)
+        self.check(effects)
+        if isinstance(word, Complete | Failed):
+            self._stale_changes_nothing(agent, name, generation, before)
+
+    @rule(seconds=st.sampled_from([1, 3, 11, 61, 121, 301, 901, 7201, 90_000]))
+    def wait(self, seconds) -> None:
+        self.check(self.world.advance(seconds))
+
+    @rule(event=st.sampled_from([Started(), Started(new_hub=True), Resumed()]))
+    def upset(self, event) -> None:
+        self.check(self.world.handle(event))
+
+    @rule()
+    def look_again(self) -> None:
+        assert not [e for e in self.world.observe() if isinstance(e, Record)], "the same observation changes nothing"
+
+    # --- what must hold
+
+    def _generation(self, name: str) -> int:
+        task = self.world.core.memory.tasks.get(name)
+        return task.status.generation if task else 0
+
+    def _stale_changes_nothing(self, agent: str, name: str, generation: int | None, before: dict[str, Task]) -> None:
+        """S7: a result of an old generation leaves the task as it was, but for the list of kept orphans."""
+        task = before.get(name)
+        if task is None or not generation or generation == task.status.generation:
+            return
+        after = self.branch[name]
+        if (task.status.assigned_to, after.status.generation) == (after.status.assigned_to, task.status.generation):
+            assert replace(after.status, orphans=()) == replace(task.status, orphans=())
+
+    def check(self, effects: list[Effect]) -> None:
+        memory = self.world.core.memory
+        for effect in effects:
+            if isinstance(effect, Record) and effect.after is not None:
+                self._record(effect)
+            elif isinstance(effect, Send):
+                self._send(effect)
+        for task in memory.tasks.values():
+            assert task.status == self.branch[task.id].status, "S9: memory = fold(branch)"
+
+    def _record(self, record: Record) -> None:
+        after = record.after
+        before = self.branch.get(after.id)
+        if before is not None:
+            assert record.before.status == before.status, "S3: every change is recorded exactly once"
+            assert after.status.generation >= before.status.generation, "S1"
+            reachable = {s for row in TASK.values() if before.state in row for s in row[before.state].to}
+            assert after.state in reachable | {before.state}, "S3"
+            if before.state in FINISHED and record.what not in FREE_WORDS:
+                assert replace(after.status, orphans=()) == replace(before.status, orphans=()), "S2"
+            spent = after.status.retry_count - before.status.retry_count
+            assert spent <= (0 if record.what in NO_RETRY else 1), f"S16: {record.what} spent {spent}"
+        assert 0 <= after.status.retry_count <= after.status.max_retries, "S10"
+        if record.what == "assigned":
+            assert after.status.generation == before.status.generation + 1
+            assert all(self.branch[dep].state is State.DONE for dep in after.spec.depends_on), "S11"
+            self._no_earlier_waits(record)
+        assert (after.status.assigned_to is not None) == (after.state in OWNED), "S4"
+        self.branch[after.id] = after
+
+    def _no_earlier_waits(self, record: Record) -> None:
+        """S13: what still waits after this step and comes earlier in the order did not fit the chosen agent."""
+        memory, agent = self.world.core.memory, self.world.core.memory.agents[record.agent]
+        for task in memory.tasks.values():
+            ready = task.id in memory.ready and scheduler._limit(memory, task.spec.repo) is None
+            if ready and order_of(task) < order_of(record.after):
+                assert not scheduler.fits(agent, bucket_of(task)), "S13"
+
+    def _send(self, send: Send) -> None:
+        """S5: whatever is said is implied by what was recorded before."""
+        message = send.message
+        if isinstance(message, Assign):
+            status = self.branch[message.task.id].status
+            assert (status.assigned_to, status.generation) == (send.agent, message.task.status.generation)
+        if isinstance(message, Ack) and message.status == "complete":
+            ends = [a.end for a in self.branch[message.task].status.attempts if a.agent == send.agent]
+            assert {"done", "changes_asked"} & set(ends)
+
+    @invariant()
+    def nobody_idles_beside_fitting_work(self) -> None:
+        assert scheduler.choose(self.world.core.memory) is None
+
+    @invariant()
+    def the_ready_queue_is_what_why_says(self) -> None:
+        memory = self.world.core.memory
+        for task in memory.tasks.values():
+            free = task.state is State.QUEUED and scheduler.hindrance(memory, task, self.world.now) is None
+            assert (task.id in memory.ready) == free, scheduler.hindrance(memory, task, self.world.now)
+
+    @invariant()
+    def one_slot_each(self) -> None:
+        memory = self.world.core.memory
+        for agent in memory.agents.values():
+            holding = [t.id for t in memory.owned_by(agent.id) if t.state in (State.ASSIGNED, State.WORKING)]
+            assert len(holding) <= 1, "S4"
+            if holding and agent.live.state is not AgentState.OFFLINE:
+                assert agent.live.slot == holding[0]
+                assert agent.live.state in (AgentState.ASSIGNED, AgentState.WORKING)
+            if agent.live.state is AgentState.IDLE:
+                assert agent.live.slot is None
+
+    @invariant()
+    def why_always_has_words(self) -> None:
+        for task in self.world.core.memory.tasks.values():
+            reason = self.world.core.why(task.id, self.world.now)
+            assert (reason is not None) == (task.state is State.QUEUED)
+            assert reason is None or reason.text
+
+
+CoreMachine.TestCase.settings = settings(max_examples=2500, stateful_step_count=60, deadline=None)
+TestCoreMachine = CoreMachine.TestCase
