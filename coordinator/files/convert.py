@@ -1,0 +1,276 @@
+"""Words of a YAML file turned into values: times, durations, booleans, numbers, ids, free values, and back again.
+
+Every reader takes a guarded node and returns a plain value or raises ``Wrong``, whose text says what was expected and
+whose hint says what to write. This module knows no kind of file.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from coordinator.core.task import is_id
+from coordinator.files import limits
+from coordinator.files.guard import Map, Node, Scalar, Seq
+
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,20})?)([smhd])\Z")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})?\Z"
+)
+_INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
+_YES = frozenset("yes y on 1 true".split())
+_NO = frozenset("no n off 0 false".split())
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?\Z")
+#: Longest run of digits that is read as a number; longer ones stay text.
+_DIGITS = 400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+DAY_MS = 86_400_000
+
+
+def wrong(what: str, hint: str = "") -> PydanticCustomError:
+    """Build the error that schema readers raise; braces in texts are kept as they are."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, "hint": hint})
+
+
+def kind_of(node: object) -> str:
+    """Name a node for people."""
+    match node:
+        case Seq() | list() | tuple():
+            return "a list"
+        case Map() | dict():
+            return "a mapping"
+        case Scalar() if node.null:
+            return "nothing"
+        case _:
+            return "a word"
+
+
+def shown(text: str) -> str:
+    """Return ``text`` short and in one line, for a message."""
+    flat = " ".join(_CONTROL.sub(" ", text).split())
+    return flat if len(flat) <= 60 else flat[:57] + "..."
+
+
+def suggest(word: str, known: tuple[str, ...], otherwise: str = "") -> str:
+    """Return ``did you mean X?`` for a word close to a known one, else ``otherwise``."""
+    folded = word.lower().replace("-", "_")
+    begun = [one for one in known if len(folded) > 2 and one.startswith(folded)]
+    close = begun or get_close_matches(folded, known, 1, 0.6)
+    return f"did you mean {close[0]}?" if close else otherwise
+
+
+def text(node: object) -> str:
+    """Read any text as it was written."""
+    if isinstance(node, str):
+        return node
+    if not isinstance(node, Scalar):
+        inner = node[0] if isinstance(node, Seq) and len(node) == 1 else None
+        hint = f'did you mean "- {shown(inner.value)}"?' if isinstance(inner, Scalar) else "write one text"
+        raise wrong(f"expected a word, got {kind_of(node)}", hint)
+    if node.null:
+        raise wrong("expected a word, got nothing", "write one, or delete the line")
+    return node.value
+
+
+def word(node: object) -> str:
+    """Read a name: one line, not empty, at most ``limits.WORD_CHARS`` characters, outer blanks dropped."""
+    value = text(node).strip()
+    if not value:
+        raise wrong("expected a word, got an empty text", "write one, or delete the line")
+    if _CONTROL.search(value):
+        raise wrong("expected one line", "put it on one line")
+    if len(value) > limits.WORD_CHARS:
+        raise wrong(f"longer than {limits.WORD_CHARS} characters", "make it shorter")
+    return value
+
+
+def name(node: object) -> str:
+    """Read the name of a repository or a branch: a word without blanks that cannot be taken for an option."""
+    value = word(node)
+    if value.startswith("-") or any(char.isspace() for char in value):
+        raise wrong(f"{shown(value)} is no name", "write it without blanks and without a leading -")
+    return value
+
+
+def title(node: object) -> str:
+    """Read a title: one line, at most ``limits.TITLE_CHARS`` characters."""
+    value = text(node).strip()
+    if not value:
+        raise wrong("is empty", "write in one line what is to be done")
+    if len(value) > limits.TITLE_CHARS:
+        raise wrong(f"longer than {limits.TITLE_CHARS} characters", "move the details to description")
+    if "\n" in value or "\r" in value:
+        raise wrong("has several lines", "keep one and move the rest to description")
+    return value
+
+
+def sized(limit: int) -> Callable[[object], str]:
+    """Return a reader of texts of at most ``limit`` bytes."""
+
+    def read(node: object) -> str:
+        value = text(node)
+        if len(value) * 4 > limit and len(value.encode("utf-8", "replace")) > limit:
+            raise wrong(f"longer than {limit:,} bytes", "make it shorter or point to a file")
+        return value
+
+    return read
+
+
+def identifier(node: object) -> str:
+    """Read the id of a task or an agent."""
+    value = text(node)
+    if not is_id(value):
+        raise wrong(f"{shown(value)} is no id", "write lower-case letters, digits and -, at most 64, no reserved word")
+    return value
+
+
+def boolean(node: object) -> bool:
+    """Read ``true`` or ``false`` and nothing else; other spellings are named with the right one."""
+    value = text(node)
+    if value == "true":
+        return True
+    if value == "false":
+        return False
+    folded = value.lower()
+    hint = "write true" if folded in _YES else "write false" if folded in _NO else "write one of them"
+    raise wrong(f"expected true or false, got {shown(value)}", hint)
+
+
+def integer(low: int, high: int) -> Callable[[object], int]:
+    """Return a reader of whole numbers from ``low`` to ``high``."""
+
+    def read(node: object) -> int:
+        value = text(node)
+        if not _INTEGER.match(value):
+            raise wrong(f"expected a whole number, got {shown(value)}", f"write a number from {low} to {high}")
+        number = int(value)
+        if not low <= number <= high:
+            raise wrong(f"{number} is out of range", f"write a number from {low} to {high}")
+        return number
+
+    return read
+
+
+def parse_duration(value: str) -> float:
+    """Return seconds for ``90s``, ``30m``, ``1.5h`` or ``2d``; more than zero, at most a year."""
+    match = _DURATION.match(value)
+    if match is None:
+        hint = f"write {value}s or {value}m" if _INTEGER.match(value) else "write a number and s, m, h or d: 30m"
+        raise wrong(f"expected a duration, got {shown(value)}", hint)
+    seconds = float(Decimal(match[1]) * _UNITS[match[2]])
+    if not 0 < seconds <= limits.DURATION_S:
+        raise wrong(f"{shown(value)} is out of range", "write more than 0 and at most 366d")
+    return seconds
+
+
+def duration(node: object) -> float:
+    """Read a duration as seconds."""
+    return parse_duration(text(node))
+
+
+def write_duration(seconds: float) -> str:
+    """Return the shortest exact way to write a duration: ``30m`` for 1800."""
+    for unit in "dhm":
+        size = _UNITS[unit]
+        if seconds >= size and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    exact = format(Decimal(repr(seconds)), "f")
+    return (exact.rstrip("0").rstrip(".") if "." in exact else exact) + "s"
+
+
+def parse_time(value: str, *, end_of_day: bool = False) -> int:
+    """Return ms since the epoch for an RFC 3339 time, or the first (``end_of_day``: last) one of a bare date."""
+    hint = "write 2026-12-01 or 2026-12-01T12:00:00Z"
+    try:
+        if _DATE.match(value):
+            day = date.fromisoformat(value)
+            start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // _MS
+            return _since_epoch(start + DAY_MS - 1 if end_of_day else start)
+        match = _TIME.match(value)
+        if match is None:
+            raise wrong(f"expected a time, got {shown(value)}", hint)
+        if match[4] is None:
+            raise wrong(f"{shown(value)} has no time zone", f"write {match[1]}T{match[2]}Z for UTC")
+        zone = "+00:00" if match[4] in "Zz" else match[4]
+        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{(match[3] or '.0')[:7].ljust(7, '0')}{zone}")
+        return _since_epoch((moment - _EPOCH) // _MS)
+    except (ValueError, OverflowError):
+        raise wrong(f"{shown(value)} is no time", hint) from None
+
+
+def _since_epoch(ms: int) -> int:
+    if ms < 0:
+        raise wrong("a time before 1970", "write a later one")
+    return ms
+
+
+def time(node: object) -> int:
+    """Read a time; a bare date is its first millisecond, UTC."""
+    return parse_time(text(node))
+
+
+def deadline(node: object) -> int:
+    """Read a time; a bare date is its last millisecond, UTC."""
+    return parse_time(text(node), end_of_day=True)
+
+
+def write_time(ms: int) -> str:
+    """Return ``2026-11-22T11:22:33.123Z`` for ms since the epoch (years 1970 to 9999)."""
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def choice(*words: str) -> Callable[[object], str]:
+    """Return a reader of one of a few words."""
+
+    def read(node: object) -> str:
+        value = text(node)
+        if value not in words:
+            raise wrong(f"{shown(value)} is unknown", suggest(value, words, "write one of " + ", ".join(words)))
+        return value
+
+    return read
+
+
+def plain_number(value: str) -> int | float | None:
+    """Return the number that prints back as the same text, None when there is none (``012``, ``1.10``, ``1_000``)."""
+    if len(value) > _DIGITS or not _FLOAT.match(value):
+        return None
+    if value.removeprefix("-").isdigit():
+        number = int(value)
+        return number if str(number) == value else None
+    try:
+        real = float(value)
+    except OverflowError:  # pragma: no cover - float() of a text gives inf instead
+        return None
+    return real if repr(real) == value else None
+
+
+def free(node: Node) -> Any:
+    """Read a value without a schema: YAML 1.2 core words, but numbers only where no character would be lost.
+
+    ``1.10``, ``012`` and ``1e3`` stay text, because the number would print differently from what was written.
+    """
+    match node:
+        case Map():
+            return {key: free(value) for key, value in node.items()}
+        case Seq():
+            return [free(value) for value in node]
+        case Scalar(plain=False):
+            return node.value
+    if node.null:
+        return None
+    if node.value == "true":
+        return True
+    if node.value == "false":
+        return False
+    number = plain_number(node.value)
+    return node.value if number is None else number

@@ -1,0 +1,187 @@
+"""Where the hub's values stand in the tree (DECISIONS 6), and what one transition changes there.
+
+The files of a task are a pure function of it; a change is the difference of two such sets, so that moving to closed,
+coming back on a rerun and being taken over by a person's file need no rule of their own. This module writes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from coordinator.core.agent import AgentRecord
+from coordinator.core.backlog import BacklogMap
+from coordinator.core.task import Origin, Spec, Status, Task
+from coordinator.files import loader
+from coordinator.files.convert import write_time
+from coordinator.files.emitter import (
+    blob_id,
+    emit_backlog_map,
+    emit_mapping,
+    emit_record,
+    emit_result,
+    emit_spec,
+    emit_status,
+    stands_alone,
+)
+from coordinator.files.problem import Problem
+
+OPEN = "status/open"
+CLOSED = "status/closed"
+AGENTS = "status/agents"
+HUB = "status/hub.yaml"
+BACKLOG_MAP = "status/backlog.json"
+#: The folder of each kind of specification that the hub made.
+SPEC_FOLDERS: Mapping[Origin, str] = {Origin.BACKLOG: "tasks/backlog", Origin.API: "tasks/api"}
+
+
+def status_path(task: Task) -> str:
+    """Return where the status of a task stands: open, or closed on the day (UTC) it was finished."""
+    return f"{_folder(task)}/{task.id}.yaml"
+
+
+def orphan_path(task: Task, generation: int) -> str:
+    """Return where a result that counts no more is kept for people."""
+    return f"{_folder(task)}/{task.id}.orphan-{generation}.json"
+
+
+def _folder(task: Task) -> str:
+    if not task.finished:
+        return OPEN
+    day = write_time(task.status.completed_at or task.status.created_at)[:10].replace("-", "/")
+    return f"{CLOSED}/{day}"
+
+
+def files_of(task: Task | None) -> dict[str, bytes]:
+    """Return every file of one task: status, a hub-made specification, a result too large for the status."""
+    if task is None:
+        return {}
+    folder = _folder(task)
+    alone = stands_alone(task.status.result)
+    result_file = f"{task.id}.result.json" if alone else ""
+    files = {f"{folder}/{task.id}.yaml": emit_status(task.status, result_file)}
+    if alone and task.status.result is not None:
+        files[f"{folder}/{result_file}"] = emit_result(task.status.result)
+    if task.spec.origin is not Origin.FILE:
+        path = f"{folder}/{task.id}.spec.yaml" if task.finished else f"{SPEC_FOLDERS[task.spec.origin]}/{task.id}.yaml"
+        files[path] = emit_spec(task.spec)
+    return files
+
+
+def changes(before: Task | None, after: Task) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return what a transition writes and what it deletes; ``before`` is None for a new task."""
+    old, new = files_of(before), files_of(after)
+    puts = {path: data for path, data in new.items() if old.get(path) != data}
+    return puts, tuple(path for path in old if path not in new)
+
+
+def record_path(name: str) -> str:
+    """Return where the record of an agent stands."""
+    return f"{AGENTS}/{name}.yaml"
+
+
+def record_change(record: AgentRecord) -> dict[str, bytes]:
+    """Return what a change of an agent's record writes."""
+    return {record_path(record.id): emit_record(record)}
+
+
+def hub_change(values: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return what a change of ``status/hub.yaml`` writes."""
+    return {HUB: emit_mapping(values)}
+
+
+def backlog_change(known: BacklogMap) -> dict[str, bytes]:
+    """Return what a change of the identity map writes."""
+    return {BACKLOG_MAP: emit_backlog_map(known)}
+
+
+# --- back into memory -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What the hub's folders say, except closed tasks: by id; ``hub`` is ``status/hub.yaml`` as a mapping.
+
+    ``specs`` holds the specifications that the hub made; people's stand on the source. ``problems`` name files that the
+    hub cannot have written so: a person's slip, or a branch of a newer version.
+    """
+
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+    records: Mapping[str, AgentRecord] = field(default_factory=dict)
+    backlog: BacklogMap = field(default_factory=BacklogMap)
+    hub: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def fold(files: Mapping[str, bytes], algorithm: str = "sha1") -> Folded:
+    """Return the values of all files of the hub's folders (paths relative to root); unknown names are passed over."""
+    statuses: dict[str, Status] = {}
+    specs: dict[str, Spec] = {}
+    records: dict[str, AgentRecord] = {}
+    problems: list[Problem] = []
+    backlog: BacklogMap | loader.Problems = BacklogMap()
+    hub: dict[str, Any] | loader.Problems = {}
+    if (data := files.get(BACKLOG_MAP)) is not None:
+        backlog = loader.load_backlog_map(BACKLOG_MAP, data)
+    if (data := files.get(HUB)) is not None:
+        hub = loader.load_mapping(HUB, data)
+    if isinstance(backlog, tuple):
+        problems.extend(backlog)
+        backlog = BacklogMap()
+    if isinstance(hub, tuple):
+        problems.extend(hub)
+        hub = {}
+    lines = {entry.id: f"BACKLOG.md:{entry.line}" for entry in backlog.entries}
+    origins = {folder: origin for origin, folder in SPEC_FOLDERS.items()}
+    for path, data in files.items():
+        where = PurePosixPath(path)
+        folder, name = str(where.parent), where.name.removesuffix(".yaml")
+        if where.suffix != ".yaml":
+            continue
+        if folder == OPEN:
+            status = loader.load_status(path, data, files.get(f"{OPEN}/{name}.result.json"))
+            _keep(statuses, name, status, problems)
+        elif folder in origins:
+            line = lines.get(name, "") if origins[folder] is Origin.BACKLOG else ""
+            spec = loader.load_hub_task(path, data, blob_id(data, algorithm), where=line)
+            _keep(specs, name, spec, problems)
+        elif folder == AGENTS:
+            _keep(records, name, loader.load_record(path, data), problems)
+    return Folded(statuses, specs, records, backlog, hub, tuple(problems))
+
+
+def _keep(into: dict[str, Any], name: str, result: object, problems: list[Problem]) -> None:
+    if isinstance(result, tuple):
+        problems.extend(result)
+    else:
+        into[name] = result
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A finished task as it was put away; ``spec`` is None when a person's file asked for it."""
+
+    status: Status
+    spec: Spec | None
+
+
+def read_closed(
+    path: str, read: Callable[[str], bytes | None], algorithm: str = "sha1"
+) -> Closed | loader.Problems | None:
+    """Return a finished task by its status path, problems when it is not readable, None when there is none.
+
+    ``read`` gives one file by path or None.
+    """
+    data = read(path)
+    if data is None:
+        return None
+    stem = path.removesuffix(".yaml")
+    status = loader.load_status(path, data, read(f"{stem}.result.json"))
+    if isinstance(status, tuple):
+        return status
+    written = read(f"{stem}.spec.yaml")
+    if written is None:
+        return Closed(status, None)
+    spec = loader.load_hub_task(f"{stem}.spec.yaml", written, blob_id(written, algorithm))
+    return spec if isinstance(spec, tuple) else Closed(status, spec)

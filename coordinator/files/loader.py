@@ -1,0 +1,263 @@
+"""Bytes of one file -> one value of the core, or every mistake in it.
+
+A reader never raises for what stands in a file: it returns the value or a tuple of problems, and only problems
+come as a tuple. This module knows no repository: paths only name files in messages.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from coordinator.core.agent import AgentRecord, AgentSpec, Token
+from coordinator.core.backlog import BacklogMap, MapEntry, fold
+from coordinator.core.policy import DEFAULT_LANES, Lane, Limits, Policy, RepoTarget, Retries, Timeouts
+from coordinator.core.task import ID_PATTERN, Answer, Attempt, Decision, Origin, Spec, Status, is_id
+from coordinator.files import guard, schema
+from coordinator.files.convert import free
+from coordinator.files.guard import Map, Unreadable
+from coordinator.files.problem import Problem
+
+Problems = tuple[Problem, ...]
+
+
+def refused(path: str, error: Unreadable) -> Problems:
+    """Return what the guard said as a problem of ``path``."""
+    return (Problem(path, error.line, error.column, "", error.what, error.hint),)
+
+
+def load_task(path: str, data: bytes, blob: str, *, reserved: tuple[str, ...] = ()) -> Spec | Problems:
+    """Read a person's ``tasks/<id>.yaml``; ``reserved`` names more words that are no ids (the source branch)."""
+    return _task(path, data, blob, schema.TaskFile, reserved)
+
+
+def load_hub_task(path: str, data: bytes, blob: str, *, where: str = "") -> Spec | Problems:
+    """Read a specification that the hub made (open, or closed as ``<id>.spec.yaml``); ``where`` is shown for it."""
+    result = _task(path, data, blob, schema.HubTaskFile, ())
+    return result if isinstance(result, tuple) or not where else replace(result, where=where)
+
+
+def _task(
+    path: str, data: bytes, blob: str, model: type[schema.TaskFile], reserved: tuple[str, ...]
+) -> Spec | Problems:
+    hub = model is schema.HubTaskFile
+    name, wrong_name = _id_of(path, reserved)
+    read = _read(model, path, data, guard.HUB if hub else guard.PEOPLE)
+    if isinstance(read, tuple):
+        return wrong_name + read
+    if wrong_name:
+        return wrong_name
+    file, extra = read.file, read.extra
+    return Spec(
+        id=name,
+        title=file.title,
+        description=file.description,
+        priority=file.priority,
+        needed_capabilities=file.needed_capabilities,
+        depends_on=file.depends_on,
+        assignee=file.assignee,
+        max_retries=file.max_retries,
+        timeout_s=file.timeout,
+        deadline=file.deadline,
+        not_before=file.not_before,
+        review=file.review,
+        hold=file.hold,
+        cancel=file.cancel,
+        done=file.done if isinstance(file, schema.HubTaskFile) else False,
+        rerun=file.rerun,
+        answer=None if file.answer is None else Answer(file.answer.generation, file.answer.text),
+        decision=None if file.review_decision is None else _decision(file.review_decision),
+        repo=file.repo,
+        base=file.base,
+        kind=file.kind,
+        labels=file.labels,
+        metadata=file.metadata,
+        extra=extra,
+        acceptance=file.acceptance,
+        origin=file.origin if isinstance(file, schema.HubTaskFile) else Origin.FILE,
+        blob=blob,
+        where=path,
+    )
+
+
+def load_agent(path: str, data: bytes, blob: str, *, reserved: tuple[str, ...] = ()) -> AgentSpec | Problems:
+    """Read ``agents/<id>.yaml``."""
+    name, wrong_name = _id_of(path, reserved)
+    read = _read(schema.AgentFile, path, data)
+    if isinstance(read, tuple):
+        return wrong_name + read
+    if wrong_name:
+        return wrong_name
+    file, extra = read.file, read.extra
+    tokens = tuple(map(_token, file.tokens))
+    return AgentSpec(name, file.name, file.capabilities, file.role, file.kind, tokens, file.disabled, extra, blob, path)
+
+
+def load_policy(path: str, data: bytes, blob: str) -> Policy | Problems:
+    """Read ``agentcom.yaml``; an empty file means the defaults. Lanes add to the default headings or change them."""
+    try:
+        root = guard.load(data)
+    except Unreadable as error:
+        return refused(path, error)
+    if root is None:
+        return Policy(blob=blob)
+    read = schema.read(schema.PolicyFile, root, path)
+    if isinstance(read, tuple):
+        return read
+    file = read.file
+    bounds = file.limits or schema.LimitsPart.model_construct()
+    return Policy(
+        root=file.root,
+        timeouts=Timeouts(**_given(file.timeouts)),
+        retries=Retries(**_given(file.retries)),
+        lanes={**DEFAULT_LANES, **{fold(heading): lane for heading, lane in file.lanes.items()}},
+        default_lane=file.default_lane,
+        repos={name: RepoTarget(part.url, part.base) for name, part in file.repos.items()},
+        default_repo=file.default_repo,
+        limits=Limits(bounds.total, bounds.repo),
+        suspend=file.suspend,
+        proposals=file.proposals,
+        blob=blob,
+    )
+
+
+def load_status(path: str, data: bytes, result: bytes | None = None) -> Status | Problems:
+    """Read a status that the hub wrote; ``result`` is the content of its result file, when it has one."""
+    read = _read(schema.StatusFile, path, data, guard.HUB)
+    if isinstance(read, tuple):
+        return read
+    file = read.file
+    outcome: Mapping[str, Any] | None = file.result
+    if file.result_file and result is not None:
+        try:
+            outcome = json.loads(result)
+        except (ValueError, RecursionError) as error:
+            beside = str(PurePosixPath(path).with_name(file.result_file))
+            return (Problem(beside, what=f"not readable as JSON: {error}", hint="restore it from git"),)
+    return Status(
+        status=file.status,
+        generation=file.generation,
+        assigned_to=file.assigned_to,
+        last_owner=file.last_owner,
+        preferred=file.preferred,
+        created_at=file.created_at,
+        created_by=file.created_by,
+        assigned_at=file.assigned_at,
+        started_at=file.started_at,
+        completed_at=file.completed_at,
+        retry_count=file.retry_count,
+        max_retries=file.max_retries,
+        excluded=file.excluded,
+        not_before=file.not_before,
+        reason=file.reason,
+        question=file.question,
+        answers=tuple(Answer(part.generation, part.text) for part in file.answers),
+        reviews=tuple(map(_decision, file.reviews)),
+        orphaned=file.orphaned,
+        held=file.held,
+        deleted=file.deleted,
+        rerun=file.rerun,
+        spec=file.spec,
+        attempts=tuple(Attempt(a.generation, a.agent, a.end, a.reason, a.output_tail) for a in file.attempts),
+        result=outcome,
+    )
+
+
+def load_record(path: str, data: bytes) -> AgentRecord | Problems:
+    """Read ``status/agents/<id>.yaml``; an empty file is an empty record."""
+    name = PurePosixPath(path).name.removesuffix(".yaml")
+    try:
+        root = guard.load(data, guard.HUB)
+    except Unreadable as error:
+        return refused(path, error)
+    if root is None:
+        return AgentRecord(name)
+    read = schema.read(schema.RecordFile, root, path)
+    if isinstance(read, tuple):
+        return read
+    file = read.file
+    tokens = tuple(map(_token, file.tokens))
+    return AgentRecord(name, file.parked_until, file.parked_reason, file.draining, tokens, file.revoked, file.accepted)
+
+
+def load_mapping(path: str, data: bytes) -> dict[str, Any] | Problems:
+    """Read a mapping without a schema (``status/hub.yaml``)."""
+    try:
+        root = guard.load(data, guard.HUB)
+    except Unreadable as error:
+        return refused(path, error)
+    if root is None:
+        return {}
+    if not isinstance(root, Map):
+        return (Problem(path, what="expected key: value lines", hint="restore it from git"),)
+    result: dict[str, Any] = free(root)
+    return result
+
+
+def load_backlog_map(path: str, data: bytes) -> BacklogMap | Problems:
+    """Read ``status/backlog.json``."""
+    try:
+        raw = json.loads(data)
+        entries = tuple(
+            MapEntry(
+                id=str(one["id"]),
+                title=str(one["title"]),
+                heading=str(one["heading"]),
+                lane=Lane(one["lane"]),
+                line=int(one["line"]),
+                check=str(one.get("check", "")),
+                digest=str(one["digest"]),
+                started=bool(one.get("started", False)),
+            )
+            for one in raw["items"]
+        )
+        gone = {(str(title), str(heading)): int(count) for title, heading, count in raw["finished"]}
+        if not all(ID_PATTERN.match(entry.id) for entry in entries):
+            raise ValueError("an id that is none")
+        return BacklogMap(entries, gone, str(raw["blob"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return (Problem(path, what=f"not readable: {type(error).__name__}: {error}", hint="restore it from git"),)
+
+
+def marks(data: bytes) -> dict[str, tuple[int, int]]:
+    """Return line and column of each value at the top level of a YAML file, nothing when it cannot be read."""
+    try:
+        root = guard.load(data)
+    except Unreadable:
+        return {}
+    return {key: (node.line, node.column) for key, node in root.items()} if isinstance(root, Map) else {}
+
+
+def _read(
+    model: type[schema.M], path: str, data: bytes, bounds: guard.Bounds = guard.PEOPLE
+) -> schema.Read[schema.M] | Problems:
+    try:
+        root = guard.load(data, bounds)
+    except Unreadable as error:
+        return refused(path, error)
+    return schema.read(model, root, path)
+
+
+def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:
+    """Return the id that a file name says, and what is wrong with it."""
+    name = PurePosixPath(path).name.removesuffix(".yaml").removesuffix(".spec")
+    if is_id(name, *reserved):
+        return name, ()
+    if ID_PATTERN.match(name):
+        return name, (Problem(path, what=f"the id {name} is reserved", hint="rename the file"),)
+    hint = "rename it: lower-case letters, digits and -, at most 64 characters"
+    return name, (Problem(path, what="the file name is no id", hint=hint),)
+
+
+def _decision(part: schema.DecisionPart) -> Decision:
+    return Decision(part.generation, part.approve, part.note)
+
+
+def _token(part: schema.TokenPart) -> Token:
+    return Token(part.sha256, part.prefix, part.not_after)
+
+
+def _given(part: schema.TimeoutsPart | schema.RetriesPart | None) -> dict[str, Any]:
+    """Return what people set; the rest keeps the core's defaults."""
+    return {} if part is None else {key: value for key, value in part if value is not None}

@@ -1,0 +1,455 @@
+"""BACKLOG.md -> items with their lines: CommonMark first, then the words of each item (DESIGN 3).
+
+The parser's block structure decides what an item is, so code fences, comments, quotes and tables never are one. A list
+under a heading that is a lane, or under a sub-heading of it, counts whole; elsewhere only ``- [ ]`` counts, as draft.
+This module knows no ids and no earlier version of the file.
+"""
+
+import hashlib
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from pydantic_core import PydanticCustomError
+
+from coordinator.core.backlog import CANCELLED, DONE, NO_CHECK, OPEN, Item, fold
+from coordinator.core.policy import Lane, Policy
+from coordinator.core.task import Priority
+from coordinator.files import convert, guard, limits
+from coordinator.files.convert import suggest
+from coordinator.files.guard import Unreadable
+from coordinator.files.problem import Problem
+
+#: Words are looked for in so many characters of an item's first paragraph; what follows is description.
+_HEAD_CHARS = 4_096
+
+_CHECK = re.compile(r"\[([ xX/-])\](?:\s+|\Z)")
+_EMOJI_CHECKS = {"✅": DONE, "✔": DONE, "☑": DONE, "❌": CANCELLED, "☐": OPEN, "⬜": OPEN}
+_ANCHOR = re.compile(r"\s*(t-[a-z0-9][a-z0-9-]{0,61})\s*\Z")
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
+_DASH = re.compile(r"\s*(?:[-–—:](?=\s|\Z)|[–—])\s*")
+_MASKED = re.compile(r"(`+)(?:.+?)\1|\[[^\]\n]*\]\([^)\n]*\)|<[^<>\s]+>", re.DOTALL)
+_WORD = re.compile(r'[a-z_]+:"[^"\n]*"|\S+')
+_LABEL = re.compile(r"#([^\W\d_][\w/-]*)\Z")
+_LETTER = re.compile(r"\(([A-D])\)\Z")
+_LEVEL = re.compile(r"P([0-3])\Z")
+_BANG = re.compile(r"!(urgent|high|normal|low)\Z")
+_AGENT = re.compile(r"@([a-z0-9][a-z0-9-]{0,63})\Z")
+_KEYED = re.compile(r'([a-z_]+):(?:"([^"]*)"|([^\s"/][^\s"]*))\Z')
+_HARD_BREAK = re.compile(r"(?: {2,}|\\)\n")
+_MARKER = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+(?:\[.\]\s+)?")
+_BULLET_LINES = re.compile(r"^[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]", re.MULTILINE)
+_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One version of BACKLOG.md: its items in order, and what is wrong with single words of them."""
+
+    items: tuple[Item, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def read(data: bytes, policy: Policy, path: str = "BACKLOG.md") -> Parsed | tuple[Problem, ...]:
+    """Return one version of BACKLOG.md, or why it cannot be read at all (size, encoding)."""
+    try:
+        text = guard.decode(data, limits.BACKLOG_BYTES)
+    except Unreadable as error:
+        return (Problem(path, error.line, error.column, "", error.what, error.hint),)
+    if sum(1 for _ in _BULLET_LINES.finditer(text)) > limits.BACKLOG_ITEMS:
+        what = f"more than {limits.BACKLOG_ITEMS:,} list items"
+        return (Problem(path, what=what, hint="move finished ones to another file"),)
+    return parse(text, policy, path)
+
+
+def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
+    """Return the items of a text; ``policy`` names the lanes."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    blocks = _blocks(_parser().parse(text))
+    reader = _Reader(lines, path)
+    section = _Section(policy, headings=any(block.kind == "heading" for block in blocks))
+    items = []
+    for block in blocks:
+        if block.kind == "heading":
+            section.enter(int(block.opening.tag[1:]), block.text)
+        elif block.kind in ("bullet_list", "ordered_list"):
+            lane, known = section.lane()
+            for one in block.inner:
+                item = reader.item(one, section.heading, lane, only_checked=not known)
+                if item is not None:
+                    items.append(item)
+    return Parsed(tuple(items), tuple(reader.problems))
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """Block structure only: the words inside a paragraph are read here."""
+    parser = MarkdownIt("commonmark").enable("table")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Block:
+    """One block with the blocks inside it; ``text`` is the source of a paragraph or heading."""
+
+    kind: str
+    opening: Token
+    inner: list["_Block"] = field(default_factory=list)
+    text: str = ""
+
+    @property
+    def start(self) -> int:
+        return self.opening.map[0] if self.opening.map else 0
+
+    @property
+    def end(self) -> int:
+        return self.opening.map[1] if self.opening.map else 0
+
+
+def _blocks(tokens: list[Token]) -> list[_Block]:
+    """Fold the flat tokens into a tree, without recursion."""
+    root: list[_Block] = []
+    stack: list[_Block] = []
+    for token in tokens:
+        if token.type == "inline":
+            if stack:
+                stack[-1].text = token.content
+        elif token.nesting == -1:
+            stack.pop()
+        else:
+            block = _Block(token.type.removesuffix("_open"), token, text=token.content)
+            (stack[-1].inner if stack else root).append(block)
+            if token.nesting == 1:
+                stack.append(block)
+    return root
+
+
+class _Section:
+    """Where we are in the outline: the nearest heading, and the lane that it stands in."""
+
+    def __init__(self, policy: Policy, *, headings: bool) -> None:
+        self._lanes = policy.lanes
+        self._default = None if headings else policy.default_lane
+        self._stack: list[tuple[int, Lane | None]] = []
+        self.heading = ""
+
+    def enter(self, level: int, title: str) -> None:
+        """Go below a heading: sections of the same or a deeper level end."""
+        while self._stack and self._stack[-1][0] >= level:
+            self._stack.pop()
+        self._stack.append((level, lane_of(title, self._lanes)))
+        self.heading = " ".join(title.split())
+
+    def lane(self) -> tuple[Lane, bool]:
+        """Return the lane in force, and whether a heading said so, or the policy for a file without headings."""
+        lane = next((lane for _, lane in reversed(self._stack) if lane is not None), self._default)
+        return (Lane.DRAFT, False) if lane is None else (lane, True)
+
+
+def lane_of(heading: str, lanes: Mapping[str, Lane]) -> Lane | None:
+    """Return what a heading means, None when it is no lane: ``In-Progress:`` and ``## 🚀 Ready`` are lanes too."""
+    folded = fold(heading)
+    return lanes.get(folded) or lanes.get(fold(re.sub("[-_]", " ", _EDGES.sub("", folded))))
+
+
+# --- items ----------------------------------------------------------------------------------------------------------
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(convert.word(part) for part in value.split(",") if part.strip())
+
+
+def _ids(value: str) -> tuple[str, ...]:
+    return tuple(convert.identifier(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _required(value: str) -> bool:
+    convert.choice("required")(value)
+    return True
+
+
+#: key of a ``key:value`` word -> (field of Item, reader of the value).
+KEYS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "needs": ("needs", _words),
+    "depends": ("depends", _ids),
+    "repo": ("repo", convert.name),
+    "base": ("base", convert.name),
+    "kind": ("kind", convert.choice("code", "note")),
+    "due": ("due", lambda value: convert.parse_time(value, end_of_day=True)),
+    "timeout": ("timeout_s", convert.parse_duration),
+    "review": ("review", _required),
+}
+_LETTERS = dict(zip("ABCD", Priority, strict=True))
+
+
+class _Reader:
+    """Reads the items of one file and collects what is wrong with their words."""
+
+    def __init__(self, lines: list[str], path: str) -> None:
+        self._lines = lines
+        self._path = path
+        self.problems: list[Problem] = []
+
+    def item(self, block: _Block, heading: str, lane: Lane, *, only_checked: bool) -> Item | None:
+        """Return one list item, None when it counts for nothing."""
+        if not block.inner or block.inner[0].kind not in ("paragraph", "heading"):
+            return None
+        first = block.inner[0]
+        content, anchors = _without_comments(first.text)
+        for child in block.inner[1:]:
+            if child.kind == "html_block":
+                anchors += _without_comments(child.text)[1]
+        check, content = _checked(content)
+        if only_checked and check == NO_CHECK:
+            return None
+        words = _Words(self, first.start, first.end)
+        title, rest = words.read(content)
+        if not title:
+            return None
+        pieces, acceptance = self._children(block.inner[1:])
+        whole = ""
+        if len(title) > limits.TITLE_CHARS:
+            whole, title = title, textwrap.shorten(title, limits.TITLE_CHARS, placeholder="…")
+            title = title if len(title) > 1 else whole[: limits.TITLE_CHARS - 1] + "…"
+        description = "\n\n".join(piece for piece in (whole, rest, *pieces) if piece)
+        if len(description.encode("utf-8", "replace")) > limits.DESCRIPTION_BYTES:
+            words.wrong("description", f"longer than {limits.DESCRIPTION_BYTES:,} bytes", "point to a file instead")
+        return Item(
+            title=title,
+            line=block.start + 1,
+            heading=heading,
+            lane=lane,
+            check=check,
+            anchor=anchors[0] if anchors else None,
+            description=description,
+            acceptance=acceptance,
+            digest=self._digest(block),
+            valid=words.valid,
+            **words.fields,
+        )
+
+    def _children(self, blocks: list[_Block]) -> tuple[list[str], tuple[str, ...]]:
+        """Return what stands below an item: texts for its description, and nested ``- [ ]`` as acceptance criteria."""
+        pieces: list[str] = []
+        acceptance: list[str] = []
+        for block in blocks:
+            if block.kind == "html_block":
+                continue
+            if block.kind not in ("bullet_list", "ordered_list"):
+                pieces.append(self._source(block))
+                continue
+            kept = []
+            for one in block.inner:
+                source = self._source(one)
+                match = _MARKER.match(source)
+                if match is not None and _CHECK.match(source[: match.end()].lstrip(" \t-*+0123456789.)")):
+                    acceptance.append(_dedent_rest(_without_comments(source[match.end() :])[0]))
+                else:
+                    kept.append(source)
+            if kept:
+                pieces.append("\n".join(kept))
+        return pieces, tuple(text for text in acceptance if text)
+
+    def _source(self, block: _Block) -> str:
+        """Return the lines of a block as they were written, without the indentation they share."""
+        return textwrap.dedent("\n".join(self._lines[block.start : block.end]).expandtabs(4)).strip("\n").rstrip()
+
+    def _digest(self, block: _Block) -> str:
+        raw = "\n".join(self._lines[block.start : block.end])
+        text = " ".join(_MARKER.sub("", raw, count=1).split())
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def place(self, word: str, start: int, end: int) -> tuple[int, int]:
+        """Return line and column, from 1, of a word between two lines."""
+        for number in range(start, min(end, len(self._lines))):
+            column = self._lines[number].find(word)
+            if column >= 0:
+                return number + 1, column + 1
+        return start + 1, 1
+
+    def report(self, line: int, column: int, name: str, what: str, hint: str) -> None:
+        self.problems.append(Problem(self._path, line, column, name, what, hint))
+
+
+def _dedent_rest(text: str) -> str:
+    head, newline, rest = text.partition("\n")
+    return (head + newline + textwrap.dedent(rest)).strip()
+
+
+def _without_comments(text: str) -> tuple[str, list[str]]:
+    """Blank out HTML comments, and return the anchors among them."""
+    if "<!--" not in text:
+        return text, []
+    parts: list[str] = []
+    anchors: list[str] = []
+    at = 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        parts.append(text[at:start])
+        match = _ANCHOR.match(text[start + 4 : end])
+        if match is not None:
+            anchors.append(match[1])
+        at = end + 3
+    parts.append(text[at:])
+    return "".join(parts), anchors
+
+
+def _checked(content: str) -> tuple[str, str]:
+    """Split the check mark off: ``[ ]``, ``[/]``, ``[x]``, ``[-]``, or an emoji people use for it."""
+    content = content.lstrip()
+    match = _CHECK.match(content)
+    if match is not None:
+        mark = match[1].lower()
+        return (OPEN if mark == "/" else mark), content[match.end() :]
+    for emoji, mark in _EMOJI_CHECKS.items():
+        if content.startswith(emoji):
+            return mark, content[len(emoji) :].lstrip("\ufe0f \t")
+    return NO_CHECK, content
+
+
+class _Words:
+    """The words of one item that mean something: fields of ``Item``, and what is wrong with them."""
+
+    def __init__(self, reader: _Reader, start: int, end: int) -> None:
+        self._reader = reader
+        self._start = start
+        self._end = end
+        self.fields: dict[str, Any] = {}
+        self.valid = True
+
+    def read(self, content: str) -> tuple[str, str]:
+        """Return title and the rest of the first paragraph; words that mean something are taken out of both."""
+        head, tail = _cut(content)
+        head = self._leading(head.strip())
+        bold = _BOLD.match(head)
+        if bold is not None:
+            title, rest = bold[2], self._leading(head[bold.end() :], anywhere=True)
+            dash = _DASH.match(rest)
+            rest = rest[dash.end() :] if dash is not None else rest
+            title = title.rstrip().removesuffix(":")
+        else:
+            title, rest = self._split(head)
+        title = " ".join(self._strip(title).split())
+        rest = "\n".join(line.strip() for line in (self._strip(rest) + tail).strip().split("\n"))
+        return title, rest
+
+    def wrong(self, name: str, what: str, hint: str, word: str = "") -> None:
+        """Note a mistake that keeps this version of the item from being taken."""
+        self.valid = False
+        line, column = self._reader.place(word, self._start, self._end)
+        self._reader.report(line, column, name, what, hint)
+
+    def _split(self, head: str) -> tuple[str, str]:
+        """End a title without bold at a hard break, or at a first line that ends in words that mean something."""
+        broken = _HARD_BREAK.split(head, maxsplit=1)
+        if len(broken) == 2:
+            return broken[0], broken[1]
+        first, newline, rest = head.partition("\n")
+        words = list(_WORD.finditer(_mask(first)))
+        if newline and words and self._means(words[-1][0]):
+            return first, rest
+        return head, ""
+
+    def _leading(self, text: str, *, anywhere: bool = False) -> str:
+        """Take priorities (``anywhere``: all words that mean something) off the start of a text."""
+        while (match := _WORD.match(text.lstrip())) is not None:
+            word = match[0]
+            first = _LETTER.match(word) or _LEVEL.match(word) or _BANG.match(word)
+            if not (first or (anywhere and self._means(word))):
+                break
+            self._take(word)
+            text = text.lstrip()[match.end() :]
+        return text.lstrip()
+
+    def _strip(self, text: str) -> str:
+        """Take the run of words at the end off a text, and key:value and !priority from anywhere in it."""
+        masked = _mask(text)
+        words = list(_WORD.finditer(masked))
+        last = len(words)
+        while last and self._means(words[last - 1][0]):
+            last -= 1
+        drop = []
+        for index, match in enumerate(words):
+            word = text[match.start() : match.end()]
+            if index >= last or _BANG.match(match[0]) or self._keyed(match[0]):
+                self._take(word)
+                drop.append(match.span())
+            elif _LABEL.match(match[0]):
+                self._take(word)
+            elif index == len(words) - 1:
+                self._doubt(match[0])
+        for start, end in reversed(drop):
+            text = text[:start].rstrip(" \t") + text[end:] if text[end:].strip() else text[:start].rstrip()
+        return text
+
+    def _means(self, word: str) -> bool:
+        return bool(
+            _LABEL.match(word) or _BANG.match(word) or _AGENT.match(word) or _LEVEL.match(word) or self._keyed(word)
+        )
+
+    @staticmethod
+    def _keyed(word: str) -> bool:
+        match = _KEYED.match(word)
+        return match is not None and match[1] in KEYS
+
+    def _doubt(self, word: str) -> None:
+        """Say so when the last word looks like a misspelt key; the text is kept as it is."""
+        match = _KEYED.match(word)
+        hint = suggest(match[1], tuple(KEYS)) if match is not None and len(match[1]) > 2 else ""
+        if hint:
+            line, column = self._reader.place(word, self._start, self._end)
+            self._reader.report(line, column, word, "unknown word, kept as text", hint)
+
+    def _take(self, word: str) -> None:
+        """Put one word into the fields."""
+        for pattern in (_LETTER, _LEVEL, _BANG):
+            if match := pattern.match(word):
+                key = match[1]
+                level = _LETTERS[key] if key in _LETTERS else Priority(int(key)) if key.isdigit() else None
+                self.fields["priority"] = Priority[key.upper()] if level is None else level
+                return
+        if match := _LABEL.match(word):
+            self._add("labels", (match[1],))
+        elif match := _AGENT.match(word):
+            self._value(word, "assignee", convert.identifier, match[1])
+        elif match := _KEYED.match(word):
+            name, reader = KEYS[match[1]]
+            self._value(word, name, reader, match[2] if match[2] is not None else match[3])
+
+    def _value(self, word: str, name: str, reader: Callable[[str], Any], value: str) -> None:
+        try:
+            result = reader(value)
+        except PydanticCustomError as error:
+            context = error.context or {}
+            self.wrong(word.partition(":")[0], str(context.get("what")), str(context.get("hint")), word)
+            return
+        if isinstance(result, tuple):
+            self._add(name, result)
+        else:
+            self.fields[name] = result
+
+    def _add(self, name: str, values: tuple[str, ...]) -> None:
+        before: tuple[str, ...] = self.fields.get(name, ())
+        self.fields[name] = before + tuple(value for value in dict.fromkeys(values) if value not in before)
+
+
+def _mask(text: str) -> str:
+    """Cover code, links and autolinks with as many characters, so that no word inside them means anything."""
+    return _MASKED.sub(lambda match: "\0" * len(match[0]), text)
+
+
+def _cut(content: str) -> tuple[str, str]:
+    """Split a very long paragraph at a blank: only the first part is searched for words."""
+    if len(content) <= _HEAD_CHARS:
+        return content, ""
+    at = max(content.rfind(blank, 0, _HEAD_CHARS) for blank in " \n")
+    at = at if at > 0 else _HEAD_CHARS
+    return content[:at], content[at:]

@@ -1,0 +1,441 @@
+"""One source commit -> everything that people say in it: specifications, agents, policy, places, and what is wrong.
+
+Level-triggered: ``look`` reads a commit and tells what it says, never what changed; the core compares. Parsed values
+are kept by blob id, so that only changed blobs are parsed. A wrong file keeps its last good version: from memory while
+this process lives, afterwards from the accepted blob that the hub recorded. This module writes nothing and decides
+nothing about tasks; it blocks on git, so the hub runs it in an executor.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Generic, TypeVar
+
+from coordinator.core.agent import AgentSpec
+from coordinator.core.backlog import NO_CHECK, OPEN, BacklogMap, Item, MapEntry, carry, spec_of, with_blob
+from coordinator.core.policy import Lane, Policy
+from coordinator.core.task import Origin, Spec
+from coordinator.files import emitter, limits, loader, markdown
+from coordinator.files.problem import Problem
+from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, Version
+
+BACKLOG = "BACKLOG.md"
+POLICY = "agentcom.yaml"
+_FILE_MODES = ("100644", "100755")
+_FOLDER_MODE = "040000"
+#: Folders of the hub inside people's folders: their content on the source is ignored.
+_HUB_CHILDREN = frozenset(path for path in HUB_FOLDERS if "/" in path)
+
+V = TypeVar("V", Spec, AgentSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the hub must hand in: its memory as of the last flush, as values that do not change while ``look`` runs.
+
+    finished            ids of finished tasks (a later namesake gets a new id)
+    used                ids of every task that ever was, open, finished or deleted: none is born again, and a backlog
+                        item that is ticked before it ever was a task stays without one
+    backlog             the identity map of the state branch (``layout.Folded.backlog``, later ``Observation.backlog``)
+    specs               the specifications in force by id; after a restart those that the fold gave (hub-made ones)
+    accepted_tasks      id -> ``status.spec`` of open tasks whose specification is a person's file
+    accepted_agents     id -> ``AgentRecord.accepted``
+    accepted_policy     blob id of the last good agentcom.yaml (``status/hub.yaml``)
+    complete            False when nobody asked a hub: tasks may exist that are not known here, so that a dependency on
+                        an unknown id is no mistake
+    """
+
+    finished: AbstractSet[str] = frozenset()
+    used: AbstractSet[str] = frozenset()
+    backlog: BacklogMap = field(default_factory=BacklogMap)
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+    accepted_tasks: Mapping[str, str] = field(default_factory=dict)
+    accepted_agents: Mapping[str, str] = field(default_factory=dict)
+    accepted_policy: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one source commit says.
+
+    ``specs`` holds every specification in force: people's files (of a wrong file the last good version) and each
+    backlog item that stands in a ready lane or already is a task; a person's ``tasks/<id>.yaml`` overrides the backlog
+    item of the same id. ``places`` gives lane and position of every backlog item. ``undecided`` are ids whose file is
+    wrong and has no last good version at hand: their absence from ``specs`` (or ``agents``) means nothing, the hub
+    leaves them as they are. ``backlog_json`` is what ``status/backlog.json`` must hold. ``authors`` names who wrote
+    the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and ``time_ms`` are the tip's.
+    """
+
+    commit: str
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+    places: Mapping[str, tuple[Lane, int]] = field(default_factory=dict)
+    agents: Mapping[str, AgentSpec] = field(default_factory=dict)
+    undecided: frozenset[str] = frozenset()
+    undecided_agents: frozenset[str] = frozenset()
+    policy: Policy = field(default_factory=Policy)
+    backlog: BacklogMap = field(default_factory=BacklogMap)
+    backlog_json: bytes = b""
+    problems: tuple[Problem, ...] = ()
+    authors: Mapping[str, str] = field(default_factory=dict)
+    author: Author = Author("", "")  # noqa: RUF009 - a frozen value
+    time_ms: int = 0
+    confirms: tuple[str, ...] = ()
+
+
+class Observer:
+    """Reads source commits. Not safe for two threads at once; the hub calls it from one executor."""
+
+    def __init__(self, source: Source, source_branch: str, root: str = ".") -> None:
+        self._source = source
+        self._reserved = (source_branch,)
+        self._root = root
+        self._prefix = "" if root == "." else f"{root}/"
+        self._tasks: _Shelf[Spec] = _Shelf(self._load_task)
+        self._agents: _Shelf[AgentSpec] = _Shelf(self._load_agent)
+        self._policy: Policy | None = None
+        self._backlog: tuple[str, Policy, markdown.Parsed | loader.Problems] | None = None
+
+    def look(self, commit: str, observed: str | None, known: Known) -> Observation:
+        """Return what ``commit`` says; ``observed`` is the source commit that ``known`` stands for, None at first.
+
+        Looking twice with the same arguments gives the same observation. Raises what the source raises.
+        """
+        entries = self._source.entries(commit)
+        problems: list[Problem] = []
+        policy = self._look_policy(entries, known, problems)
+        task_files = self._files("tasks", entries, problems)
+        agent_files = self._files("agents", entries, problems)
+        self._fetch(self._tasks, task_files)
+        self._fetch(self._agents, agent_files)
+        tasks, undecided = self._tasks.read(task_files, known.accepted_tasks, self._source, problems)
+        agents, undecided_agents = self._agents.read(agent_files, known.accepted_agents, self._source, problems)
+        for name in [name for name in undecided if name in known.specs]:
+            tasks[name] = known.specs[name]
+            undecided.discard(name)
+
+        algorithm = "sha256" if len(commit) == 64 else "sha1"
+        used = known.used | {_id(path) for path in task_files}
+        compiled = self._look_backlog(commit, observed, entries, replace(known, used=used), policy, algorithm)
+        problems.extend(compiled.problems)
+        specs = {**compiled.specs, **tasks}
+        others = known.used | undecided | compiled.places.keys() if known.complete else None
+        problems.extend(self._dependencies(specs, others, known.finished))
+
+        authors = self._source.authors(commit, observed)
+        tip = authors.get("", Version(commit, Author("", ""), 0))
+        return Observation(
+            commit=commit,
+            specs=specs,
+            places=compiled.places,
+            agents=agents,
+            undecided=frozenset(undecided),
+            undecided_agents=frozenset(undecided_agents),
+            policy=policy,
+            backlog=compiled.backlog,
+            backlog_json=emitter.emit_backlog_map(compiled.backlog),
+            problems=tuple(sorted(dict.fromkeys(problems))),
+            authors=_names(specs, authors),
+            author=tip.author,
+            time_ms=tip.time_ms,
+            confirms=tip.confirms,
+        )
+
+    # --- policy -----------------------------------------------------------------------------------------------------
+
+    def _look_policy(self, entries: Mapping[str, Entry], known: Known, problems: list[Problem]) -> Policy:
+        entry = entries.get(POLICY)
+        if entry is None:
+            self._policy = Policy()
+            return self._policy
+        problem = _unfit(POLICY, entry, limits.YAML_BYTES)
+        if problem is None and self._policy is not None and self._policy.blob == entry.oid:
+            return self._policy
+        if problem is None:
+            data = self._source.blobs((entry.oid,)).get(entry.oid)
+            read = _absent(POLICY) if data is None else loader.load_policy(POLICY, data, entry.oid)
+            if isinstance(read, Policy) and read.root == self._root:
+                self._policy = read
+                return read
+            if isinstance(read, Policy):
+                what = f"is {read.root}, but the hub was started with {self._root}"
+                problems.append(Problem(POLICY, field="root", what=what, hint="stop the hub, move the files, start it"))
+            else:
+                problems.extend(read)
+        else:
+            problems.append(problem)
+        if self._policy is None and known.accepted_policy:
+            data = self._source.blobs((known.accepted_policy,)).get(known.accepted_policy)
+            read = _absent(POLICY) if data is None else loader.load_policy(POLICY, data, known.accepted_policy)
+            self._policy = read if isinstance(read, Policy) else None
+        return self._policy or Policy(root=self._root)
+
+    # --- tasks/ and agents/ -----------------------------------------------------------------------------------------
+
+    def _files(self, folder: str, entries: Mapping[str, Entry], problems: list[Problem]) -> dict[str, Entry]:
+        """Return the ``*.yaml`` files of a folder by shown path, and report what else looks meant."""
+        files: dict[str, Entry] = {}
+        if (itself := entries.get(folder)) is not None and itself.mode != _FOLDER_MODE:
+            problems.append(Problem(self._prefix + folder, what="is no folder", hint="make it one, or rename it"))
+        for path, entry in sorted(entries.items()):
+            where = PurePosixPath(path)
+            if str(where.parent) != folder or where.name == "README.md":
+                continue
+            shown = self._prefix + path
+            if entry.mode == _FOLDER_MODE:
+                if path not in _HUB_CHILDREN:
+                    hint = f"move its files up to {self._prefix}{folder}/"
+                    problems.append(Problem(shown, what="a folder is not read", hint=hint))
+            elif where.suffix == ".yml":
+                problems.append(Problem(shown, what="is not read", hint=f"rename it to {where.stem}.yaml"))
+            elif where.suffix == ".yaml":
+                files[shown] = entry
+        return files
+
+    def _fetch(self, shelf: "_Shelf[V]", files: Mapping[str, Entry]) -> None:
+        """Read the blobs that were not parsed yet, in one go."""
+        missing = tuple(
+            entry.oid
+            for path, entry in files.items()
+            if _unfit(path, entry, limits.YAML_BYTES) is None and not shelf.has(path, entry.oid)
+        )
+        shelf.parse(files, self._source.blobs(missing) if missing else {})
+
+    def _load_task(self, path: str, data: bytes, blob: str) -> Spec | loader.Problems:
+        return loader.load_task(path, data, blob, reserved=self._reserved)
+
+    def _load_agent(self, path: str, data: bytes, blob: str) -> AgentSpec | loader.Problems:
+        return loader.load_agent(path, data, blob, reserved=self._reserved)
+
+    # --- BACKLOG.md -------------------------------------------------------------------------------------------------
+
+    def _look_backlog(
+        self,
+        commit: str,
+        observed: str | None,
+        entries: Mapping[str, Entry],
+        known: Known,
+        policy: Policy,
+        algorithm: str,
+    ) -> "_Compiled":
+        """Carry identity forward to the version of this commit, and compile its items."""
+        path = self._prefix + BACKLOG
+        entry = entries.get(BACKLOG)
+        if entry is None:
+            return _compile(known, (), "", path, algorithm)
+        problem = _unfit(path, entry, limits.BACKLOG_BYTES)
+        if problem is not None:
+            return _kept(known, (problem,))
+        oids = list(self._source.backlog_versions(commit, observed))
+        if not oids or oids[-1] != entry.oid:
+            oids.append(entry.oid)
+        versions = self._parse_backlogs(oids, policy, path)
+        last = versions[-1]
+        if isinstance(last, tuple):
+            return _kept(known, last)
+        readable = tuple(version for version in versions if isinstance(version, markdown.Parsed))
+        return _compile(known, readable, entry.oid, path, algorithm)
+
+    def _parse_backlogs(self, oids: list[str], policy: Policy, path: str) -> list[markdown.Parsed | loader.Problems]:
+        """Parse versions of BACKLOG.md; the last one is kept for the next look. The id ``""`` is a missing file."""
+        parsed: dict[str, markdown.Parsed | loader.Problems] = {"": markdown.Parsed()}
+        if self._backlog is not None and self._backlog[1] == policy:
+            parsed[self._backlog[0]] = self._backlog[2]
+        missing = tuple(oid for oid in dict.fromkeys(oids) if oid not in parsed)
+        blobs = self._source.blobs(missing) if missing else {}
+        for oid in missing:
+            parsed[oid] = markdown.read(blobs[oid], policy, path) if oid in blobs else _absent(path)
+        self._backlog = oids[-1], policy, parsed[oids[-1]]
+        return [parsed[oid] for oid in oids]
+
+    # --- dependencies -----------------------------------------------------------------------------------------------
+
+    def _dependencies(
+        self, specs: Mapping[str, Spec], others: AbstractSet[str] | None, finished: AbstractSet[str]
+    ) -> Iterable[Problem]:
+        """Report dependencies that no task bears the id of, and circles; such tasks wait."""
+        for name, spec in sorted(specs.items()):
+            if name in finished:
+                continue
+            for needed in spec.depends_on:
+                if others is not None and needed not in specs and needed not in others:
+                    what = f"there is no task {needed}"
+                    yield self._at(spec, what, "correct the id; until then this task waits")
+        for circle in _circles({name: spec.depends_on for name, spec in specs.items() if name not in finished}):
+            spec = specs[circle[0]]
+            what = "tasks wait for one another: " + " -> ".join((*circle, circle[0]))
+            yield self._at(spec, what, "delete one of these dependencies")
+
+    def _at(self, spec: Spec, what: str, hint: str) -> Problem:
+        """Return a problem of the dependencies of one task, at its place in the file or its line of BACKLOG.md."""
+        path, _, line = spec.where.rpartition(":")
+        if spec.origin is Origin.BACKLOG and line.isdigit():
+            return Problem(path, int(line), 0, "depends", what, hint)
+        marks = loader.marks(self._source.blobs((spec.blob,)).get(spec.blob, b""))
+        return Problem(spec.where, *marks.get("depends_on", (0, 0)), "depends_on", what, hint)
+
+
+# --- files that may be wrong ----------------------------------------------------------------------------------------
+
+
+class _Shelf(Generic[V]):
+    """Parsed files of one folder: by blob what was read, and by path the last good version."""
+
+    _load: Callable[[str, bytes, str], V | loader.Problems]
+
+    def __init__(self, load: Callable[[str, bytes, str], V | loader.Problems]) -> None:
+        self._load = load
+        self._read: dict[tuple[str, str], V | loader.Problems] = {}
+        self._good: dict[str, V] = {}
+
+    def has(self, path: str, blob: str) -> bool:
+        return (path, blob) in self._read
+
+    def parse(self, files: Mapping[str, Entry], blobs: Mapping[str, bytes]) -> None:
+        """Parse what is new and forget what is no more."""
+        read: dict[tuple[str, str], V | loader.Problems] = {}
+        for path, entry in files.items():
+            key = path, entry.oid
+            if key in self._read:
+                read[key] = self._read[key]
+            elif entry.oid in blobs:
+                read[key] = self._load(path, blobs[entry.oid], entry.oid)
+        self._read = read
+        self._good = {path: good for path, good in self._good.items() if path in files}
+
+    def read(
+        self, files: Mapping[str, Entry], accepted: Mapping[str, str], source: Source, problems: list[Problem]
+    ) -> tuple[dict[str, V], set[str]]:
+        """Return the values in force by id, and the ids whose file is wrong without a last good version."""
+        values: dict[str, V] = {}
+        undecided: set[str] = set()
+        for path, entry in files.items():
+            name = _id(path)
+            problem = _unfit(path, entry, limits.YAML_BYTES)
+            read = (problem,) if problem is not None else self._read.get((path, entry.oid), _absent(path))
+            if not isinstance(read, tuple):
+                self._good[path] = read
+                values[name] = read
+                continue
+            problems.extend(read)
+            good = self._good.get(path) or self._recall(path, accepted.get(name, ""), source)
+            if good is None:
+                undecided.add(name)
+            else:
+                self._good[path] = good
+                values[name] = good
+        return values, undecided
+
+    def _recall(self, path: str, blob: str, source: Source) -> V | None:
+        """Read the version that the hub accepted last, after a restart."""
+        data = source.blobs((blob,)).get(blob) if blob else None
+        read = None if data is None else self._load(path, data, blob)
+        return None if isinstance(read, tuple) else read
+
+
+def _id(path: str) -> str:
+    return PurePosixPath(path).name.removesuffix(".yaml")
+
+
+def _unfit(path: str, entry: Entry, most: int) -> Problem | None:
+    """Return why an entry is not even opened: no plain file, or too large."""
+    if entry.mode == _FOLDER_MODE:
+        return Problem(path, what="is a folder", hint="put a file there")
+    if entry.mode not in _FILE_MODES:
+        kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(entry.mode, f"of mode {entry.mode}")
+        return Problem(path, what=f"is {kind}, only plain files are read", hint="put the file itself there")
+    if entry.size > most:
+        return Problem(path, what=f"has {entry.size:,} bytes, at most {most:,} are read", hint="make it smaller")
+    return None
+
+
+def _absent(path: str) -> loader.Problems:
+    return (
+        Problem(path, what="its content is not in the repository", hint="fetch it: git fsck shows what is missing"),
+    )
+
+
+def _circles(needs: Mapping[str, tuple[str, ...]]) -> Iterable[tuple[str, ...]]:
+    """Yield each circle that a walk in order of ids meets first, without recursion."""
+    done: set[str] = set()
+    for start in sorted(needs):
+        trail: list[str] = []
+        on_trail: dict[str, int] = {}
+        stack: list[tuple[str, bool]] = [(start, False)]
+        while stack:
+            name, leaving = stack.pop()
+            if leaving:
+                trail.pop()
+                del on_trail[name]
+                done.add(name)
+            elif name in on_trail:
+                yield tuple(trail[on_trail[name] :])
+            elif name not in done and name in needs:
+                on_trail[name] = len(trail)
+                trail.append(name)
+                stack.append((name, True))
+                stack.extend((needed, False) for needed in reversed(needs[name]))
+
+
+def _names(specs: Mapping[str, Spec], authors: Mapping[str, Version]) -> dict[str, str]:
+    """Return who wrote the version of each task whose text changed: names of git authors."""
+    names = {}
+    for name, spec in specs.items():
+        version = authors.get(BACKLOG if spec.origin is Origin.BACKLOG else f"tasks/{name}.yaml")
+        if version is not None:
+            names[name] = version.author.name
+    return names
+
+
+# --- compiling the backlog ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    backlog: BacklogMap
+    specs: Mapping[str, Spec]
+    places: Mapping[str, tuple[Lane, int]]
+    problems: tuple[Problem, ...] = ()
+
+
+def _kept(known: Known, problems: loader.Problems) -> _Compiled:
+    """Leave map and specifications of the backlog as they were."""
+    standing = {entry.id for entry in known.backlog.entries}
+    specs = {name: spec for name, spec in known.specs.items() if spec.origin is Origin.BACKLOG and name in standing}
+    return _Compiled(known.backlog, specs, _places(known.backlog), problems)
+
+
+def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, path: str, algorithm: str) -> _Compiled:
+    """Carry the map through the versions; a version that is gone altogether counts as one without items."""
+    parsed = versions or (markdown.Parsed(),)
+    carried = carry(known.backlog, [version.items for version in parsed], known.finished, known.used)
+    problems = list(parsed[-1].problems)
+    for item in carried.duplicates:
+        what = f"the id {item.anchor} stands twice"
+        problems.append(Problem(path, item.line, 0, "", what, "delete the comment here to make a new task"))
+    specs: dict[str, Spec] = {}
+    for entry, item in zip(carried.map.entries, carried.items, strict=True):
+        spec = _compiled(entry, item, known, path, algorithm)
+        if spec is not None:
+            specs[entry.id] = spec
+    backlog = with_blob(carried.map, blob)
+    return _Compiled(backlog, specs, _places(backlog), tuple(problems))
+
+
+def _compiled(entry: MapEntry, item: Item, known: Known, path: str, algorithm: str) -> Spec | None:
+    """Return the specification of one item, None while it is no task."""
+    is_task = entry.id in known.specs or entry.id in known.used
+    if not is_task and (entry.lane is not Lane.READY or item.check not in (NO_CHECK, OPEN)):
+        return None
+    if not item.valid:
+        before = known.specs.get(entry.id)
+        if before is None or before.origin is not Origin.BACKLOG:
+            return None
+        return replace(before, where=f"{path}:{item.line}")
+    spec = spec_of(item, entry, path)
+    return replace(spec, blob=emitter.blob_id(emitter.emit_spec(spec), algorithm))
+
+
+def _places(backlog: BacklogMap) -> dict[str, tuple[Lane, int]]:
+    return {entry.id: (entry.lane, position) for position, entry in enumerate(backlog.entries)}

@@ -1,0 +1,28 @@
+"""What is wrong with a file, where, and what to do about it: a value that every reader returns and every screen shows.
+
+This module knows no kind of file.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake; ``line`` and ``column`` count from 1, 0 means unknown; ``hint`` says what to do next."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+    field: str = ""
+    what: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Return ``path:line:col: field: what, hint``; empty parts are left out."""
+        place = self.path
+        if self.line:
+            place += f":{self.line}"
+            if self.column:
+                place += f":{self.column}"
+        text = ", ".join(part for part in (self.what, self.hint) if part)
+        return ": ".join(part for part in (place, self.field, text) if part)
