@@ -57,11 +57,13 @@ _LOOSE = re.compile(r"[0-9a-f]{2}")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE})
 #: What git says when the surroundings, not the data, are at fault: nothing was written, and a retry may work.
 _RETRY = re.compile(
-    r"No space left|quota exceeded|Read-only file system|Permission denied|Cannot allocate memory|Too many open files"
+    r"No space left|Out of diskspace|write error|quota exceeded"
+    r"|Read-only file system|Permission denied|Cannot allocate memory|Too many open files"
     r"|Resource temporarily unavailable|could not be started|took longer than|File too large"
     r"|Unable to create '.*\.lock'|cannot lock ref|unable to (?:create|write)",
     re.IGNORECASE,
 )
+_TEMPORARY = re.compile(r"/objects/pack/(tmp_(?:pack|idx)_\w+)")
 _FSYNC = re.compile(r"fsync error|error when fsyncing|could not fsync|Input/output error", re.IGNORECASE)
 
 
@@ -194,7 +196,7 @@ class GitStore:
             if sources:
                 self._check_invariant(new, sources[-1])
         except GitError as error:
-            self._remove_crash_report(error)
+            self._remove_traces(error)
             raise self._failed(error) from error
         except OSError as error:
             raise self._failed_here(error) from error
@@ -247,8 +249,9 @@ class GitStore:
 
     def _stream(self, commits: Sequence[Commit], old: str | None) -> Iterable[bytes]:
         observed = [c.source for c in commits if c.source is not None]
-        parts = people_parts(self._repo.common_dir, [c for c in (old, *observed) if c is not None], self._layout)
-        people: Part = parts.pop(0) if old is not None else {}
+        needed = [c for c in (old, *observed) if c is not None] if observed else []  # no process for most flushes
+        parts = people_parts(self._repo.common_dir, needed, self._layout)
+        people: Part = parts.pop(0) if parts and old is not None else {}
         parent = old
         for number, commit in enumerate(commits, 1):
             yield b"commit %s\nmark :%d\n" % (SCRATCH_REF.encode(), number)
@@ -314,6 +317,10 @@ class GitStore:
 
     def _remove_stale_locks(self) -> None:
         """Remove the locks that a killed flush left: the scratch ref's at once, the state ref's when it stays."""
+        try:
+            read_ref(self._repo, SCRATCH_REF)
+        except GitError:
+            (self._repo.common_dir / SCRATCH_REF).unlink(missing_ok=True)
         (self._repo.common_dir / f"{SCRATCH_REF}.lock").unlink(missing_ok=True)
         lock = self._repo.common_dir / f"{self._ref}.lock"
         before = _identity(lock)
@@ -323,18 +330,23 @@ class GitStore:
                 lock.unlink(missing_ok=True)
         self._sweep_due = False
 
-    def _remove_crash_report(self, error: GitError) -> None:
+    def _remove_traces(self, error: GitError) -> None:
+        """Remove what a failed fast-import leaves, so that trying again for an hour does not fill the disk further."""
+        for name in _TEMPORARY.findall(error.stderr):
+            (self._repo.common_dir / "objects" / "pack" / name).unlink(missing_ok=True)
         if error.pid:
             (self._repo.common_dir / f"fast_import_crash_{error.pid}").unlink(missing_ok=True)
 
     def _failed(self, error: GitError) -> Fatal | ReadOnly:
         """Return what a failed git command means for the hub."""
+        lines = [line for line in error.stderr.splitlines() if not line.startswith("fast-import: dumping")]
+        said = "; ".join(lines) or str(error)
         if _FSYNC.search(error.stderr):
-            return Fatal(f"{self._name}: a write may not be on disk, git says: {error.stderr}")
-        if _RETRY.search(error.stderr):
+            return Fatal(f"{self._name}: a write may not be on disk, git says: {said}")
+        if _RETRY.search(error.stderr) or (error.code is not None and error.code < 0):  # the system killed it
             self._sweep_due = True
-            return ReadOnly(f"{self._name}: nothing was written, git says: {error.stderr}")
-        return Fatal(f"{self._name} cannot be written, git says: {error.stderr or error}")
+            return ReadOnly(f"{self._name}: nothing was written, git says: {said}")
+        return Fatal(f"{self._name} cannot be written, git says: {said}")
 
     def _failed_here(self, error: OSError) -> Fatal | ReadOnly:
         if error.errno in _NO_SPACE:

@@ -8,7 +8,7 @@ import pytest
 from support.repo import make_repo
 
 from coordinator.git.repo import GitSource
-from coordinator.memory import MemorySource
+from coordinator.memory import SOMEBODY, MemorySource
 from coordinator.ports import Author, Source
 
 
@@ -33,7 +33,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
         return Bench(source, source.commit, source.set_tip)
     clone = make_repo(tmp_path / "repo")
 
-    def commit(files: Mapping[str, bytes | None], author: Author = Author("Ada", "a@x"), message: str = "edit") -> str:
+    def commit(files: Mapping[str, bytes | None], author: Author = SOMEBODY, message: str = "edit") -> str:
         return clone.commit(files, message, (author.name, author.email))
 
     real = GitSource(clone.repo, "refs/heads/main")

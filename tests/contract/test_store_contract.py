@@ -194,7 +194,7 @@ def test_a_persons_commit_on_the_branch_is_a_conflict_that_names_them(bench: Ben
     bench.edit("- [ ] one\n")
     store.flush((commit("hub: claim", {"status/hub.yaml": b"1"}),))
     bench.slip()
-    with pytest.raises(Conflict, match="Ada.*not a hub's"):
+    with pytest.raises(Conflict, match=r"Ada.*not a hub's"):
         bench.open().load()
     with pytest.raises(Conflict, match="Ada"):
         store.flush((commit(puts={"status/hub.yaml": b"2"}),))
