@@ -255,11 +255,12 @@ class Step:
         self.memory.put(after)
         self.effects.append(Record("orphan_result", by, before=task, after=after, agent=orphan.agent, orphan=orphan))
 
-    def send_assign(self, agent_id: str, task: Task, *, again: bool = False) -> None:
+    def send_assign(self, agent_id: str, task: Task, *, ready_mono: float | None = None, again: bool = False) -> None:
         """Hand a task over (again); from now on the agent has a limited time to accept."""
         self.tell_of(agent_id, task)
         self.memory.set_live(agent_id, resent=again)
-        self.send(agent_id, Assign(task))
+        waited = 0.0 if ready_mono is None else self.now.mono - ready_mono
+        self.send(agent_id, Assign(task, self.now.wall - round(1000 * waited)))
         if task.state is State.ASSIGNED:
             accept = self.memory.policy.timeouts.accept
             patience = accept if self.memory.agents[agent_id].features else max(accept, ACCEPT_OLD_CLIENT)
@@ -279,8 +280,9 @@ class Step:
         """Hand out every ready task that some idle agent fits."""
         while (chosen := scheduler.choose(self.memory)) is not None:
             task, agent = chosen
+            ready = max(self.memory.ready_since.get(task.id, self.now.mono), agent.live.idle_since_mono)
             after = self.apply(Event.ASSIGN, task, agent=agent.id)
             if after is None:
                 raise Bug(f"{task.id} stood in the ready queue while {task.state}")
             self.take_slot(agent.id, after, AgentEvent.ASSIGN)
-            self.send_assign(agent.id, after)
+            self.send_assign(agent.id, after, ready_mono=ready)

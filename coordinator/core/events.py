@@ -144,7 +144,8 @@ class Observed:
     """What people want now, all of it: the core finds out what changed.
 
     ``specs`` are all specifications in force, ``places`` lane and position of backlog items, ``people`` who changed
-    which task last (``by`` for everything else).
+    which task last (``by`` for everything else). ``undecided`` (and ``undecided_agents``) are ids of which the
+    source says nothing readable: they stay as they are.
     """
 
     commit: str
@@ -154,6 +155,8 @@ class Observed:
     policy: Policy
     by: Actor
     people: Mapping[str, Actor] = field(default_factory=dict)
+    undecided: frozenset[str] = frozenset()
+    undecided_agents: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,10 @@ Happening = Started | Observed | Connected | Disconnected | Said | Asked | Agent
 
 @dataclass(frozen=True, slots=True)
 class Assign:
+    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later."""
+
     task: Task
+    ready_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

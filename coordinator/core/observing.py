@@ -1,7 +1,8 @@
 """What a new observation of the source means: which tasks appear, change, end, which agents are in force.
 
-The observation says everything that people want now; this module compares it with what was wanted before. Seeing the same
-observation again changes nothing, and a word that stood there already (a tick, ``cancel: true``) is not said again.
+The observation says everything that people want now; this module compares it with what was wanted before. Seeing
+the same observation again changes nothing, and a word that stood there already (a tick, ``cancel: true``) is not said
+again.
 """
 
 from dataclasses import replace
@@ -27,11 +28,11 @@ def observe(step: Step, seen: Observed) -> None:
     _agents(step, seen)
     for task_id in sorted(seen.specs):
         _task(step, seen, seen.specs[task_id])
-    for task_id in sorted(memory.wanted - seen.specs.keys()):
+    for task_id in sorted(memory.wanted - seen.specs.keys() - seen.undecided):
         task = memory.tasks.get(task_id)
         if task is not None and task.open:
             _gone(step, seen, task)
-    memory.wanted = frozenset(seen.specs)
+    memory.wanted = frozenset(seen.specs) | (memory.wanted & seen.undecided)
     cycles = scheduler.find_cycles(memory)
     moved = set(cycles) ^ set(memory.cycles)
     memory.cycles = cycles
@@ -55,7 +56,7 @@ def _agents(step: Step, seen: Observed) -> None:
         )
         if not memory.agents[agent_id].enabled:
             _disable(step, agent_id, seen.by, "disabled")
-    for agent_id in sorted(set(memory.agents) - set(seen.agents)):
+    for agent_id in sorted(set(memory.agents) - set(seen.agents) - seen.undecided_agents):
         agent = memory.agents[agent_id]
         if agent.spec.where or not agent.spec.disabled:
             memory.put_spec(AgentSpec(agent_id, disabled=True))
@@ -144,17 +145,17 @@ def _words(step: Step, before: Spec, spec: Spec, by: Actor) -> None:
     if spec.rerun > task.status.rerun:
         step.apply(Event.RERUN, task, by, reason=f"rerun {spec.rerun} asked by {by.name}")
         task = step.memory.tasks[spec.id]
+    if spec.answer is not None and spec.answer != before.answer:
+        answer(step, task, by, spec.answer)
+        task = step.memory.tasks[spec.id]
     if task.finished:
         return
     if spec.done and not before.done:
         done_by_hand(step, task, by, f"ticked in {spec.where}")
     elif spec.cancel and not before.cancel:
         cancel(step, task, by, f"cancelled in {spec.where}")
-    else:
-        if spec.answer is not None and spec.answer not in task.status.answers:
-            answer(step, task, by, spec.answer)
-        if spec.decision is not None:
-            decide(step, step.memory.tasks[spec.id], by, spec.decision)
+    elif spec.decision is not None and spec.decision != before.decision:
+        decide(step, task, by, spec.decision)
 
 
 def cancel(step: Step, task: Task, by: Actor, reason: str) -> None:

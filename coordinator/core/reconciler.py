@@ -27,7 +27,7 @@ from coordinator.core.events import (
     Tick,
 )
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
-from coordinator.core.scheduler import Why, why
+from coordinator.core.scheduler import Why, find_cycles, why
 from coordinator.core.state import Memory
 from coordinator.core.task import Answer, Decision, End, Task
 from coordinator.core.timers import Key, Now
@@ -108,6 +108,7 @@ class Core:
 
 def _started(step: Step, event: Started) -> None:
     memory = step.memory
+    memory.cycles = find_cycles(memory)
     if event.new_hub:
         for task in sorted(memory.open_tasks(), key=lambda task: task.id):
             step.apply(Event.NEW_HUB, task, end=End.RESCUED, reason="a new hub took over")
@@ -269,10 +270,10 @@ def _mono_due(step: Step, key: Key) -> None:
                 reason = f"agent {subject} gone for {_spell(times.lost_after)}"
                 step.apply(Event.LEASE_ENDED, task, end=End.LEASE_ENDED, reason=reason)
         case "settle":
-            memory.set_live(subject, settled=True)
+            memory.set_live(subject, settled=True, idle_since_mono=step.now.mono)
             _assign_again(step, subject)
         case "busy":
-            memory.set_live(subject, busy=False)
+            memory.set_live(subject, busy=False, idle_since_mono=step.now.mono)
         case "release":
             step.free_slot(subject, memory.agents[subject].live.slot or "")
             memory.set_live(subject, unresponsive=True)

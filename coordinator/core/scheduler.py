@@ -69,8 +69,10 @@ def refresh(memory: Memory, task: Task, now: Now) -> None:
     """Put a task into the ready queue or take it out, whichever is right now."""
     if task.state is State.QUEUED and hindrance(memory, task, now) is None:
         memory.ready.put(task)
+        memory.ready_since.setdefault(task.id, now.mono)
     else:
         memory.ready.discard(task.id)
+        memory.ready_since.pop(task.id, None)
 
 
 def why(memory: Memory, task: Task, now: Now) -> Why | None:

@@ -22,7 +22,8 @@ class Memory:
     ``tasks`` holds every open task and those finished ones that somebody asked for; ``closed`` the ids of all finished
     tasks that are not in ``tasks``, ``wanted`` the ids that the last observation named.
     ``mono`` and ``wall`` are the timers of the two clocks (seconds and ms);
-    ``attempt_left`` holds the seconds left to a blocked attempt, whose clock stands.
+    ``attempt_left`` holds the seconds left to a blocked attempt, whose clock stands, ``ready_since`` the monotonic
+    instant at which each task of the ready queue became runnable.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class Memory:
         self.wanted: frozenset[str] = frozenset()
         self.cycles: dict[str, tuple[str, ...]] = {}
         self.ready = ReadyQueue()
+        self.ready_since: dict[str, float] = {}
         self.idle: dict[str, None] = {}
         self.mono = Timers()
         self.wall = Timers()

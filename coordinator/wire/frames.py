@@ -119,6 +119,7 @@ class TaskAssign(Frame):
     metadata: dict[str, Any] = Field(default_factory=dict)
     generation: int
     assigned_at: int
+    ready_at: int | None = None
     needed_capabilities: list[str] = Field(default_factory=list)
     repo: str | None = None
     base: str | None = None

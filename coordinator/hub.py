@@ -1,0 +1,510 @@
+"""The hub's shell: inbox -> core -> flush -> effects, and nothing else.
+
+One asyncio loop, one core, one writer. The order is the promise: whatever the core records is durable before anything
+that it says goes out; while one flush is under way the next events gather. What the core decides is none of this
+module's business; sockets, git and files come in as ports.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from coordinator.core.events import (
+    Actor,
+    Asked,
+    Close,
+    Complete,
+    Effect,
+    Failed,
+    Happening,
+    Message,
+    Observed,
+    Progress,
+    Record,
+    Resumed,
+    Said,
+    Send,
+    Started,
+    Tick,
+    Woken,
+)
+from coordinator.core.reconciler import Core
+from coordinator.core.scheduler import Why
+from coordinator.core.task import Origin, Spec, Task
+from coordinator.core.timers import Now
+from coordinator.files import layout
+from coordinator.files.observe import Known, Observation, Observer
+from coordinator.files.problem import Problem
+from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, Store
+from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
+
+T = TypeVar("T")
+
+_log = logging.getLogger("agentcom.hub")
+
+#: A loop that stood still this long (seconds) judges nobody before its leases start anew (DESIGN 4).
+STOOD_STILL = 10.0
+#: Pause between two tries of a flush while the store is read-only, in seconds.
+HEAL_PAUSE = 1.0
+#: At most this many events are handled for one flush.
+BATCH = 1_000
+#: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
+LONGEST_SLEEP = 5.0
+
+
+class Net(Protocol):
+    """The one port through which agents are spoken to; both calls return at once and drop what has no session."""
+
+    def send(self, agent: str, session: str, message: Message) -> None: ...
+
+    def close(self, agent: str, session: str, code: str) -> None: ...
+
+
+class SilentNet:
+    """A net without sockets: for a hub whose door is not open yet."""
+
+    def send(self, agent: str, session: str, message: Message) -> None:
+        """Drop it."""
+
+    def close(self, agent: str, session: str, code: str) -> None:
+        """Drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which hub this is and what it watches: ``source_ref`` is a full ref name."""
+
+    hub_id: str
+    source_ref: str
+    version: str = ""
+
+
+@dataclass(slots=True)
+class _Look:
+    """An observation on its way through the inbox; ``merge`` when its commit is not part of the branch yet."""
+
+    seen: Observation
+    merge: bool = True
+
+
+@dataclass(slots=True)
+class _Letter:
+    """One thing in the inbox and, if somebody waits for it to be durable, whom to tell."""
+
+    content: Happening | _Look
+    done: asyncio.Future[None] | None = None
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the hub counts since it started; ``flush_ms`` are the last durations."""
+
+    commits: int = 0
+    flushes: int = 0
+    flush_ms: list[float] = field(default_factory=list)
+
+
+class Hub:
+    """One hub over one repository. ``start`` once, then ``run`` until ``stop``."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        observer: Observer,
+        clock: Clock,
+        identity: Identity,
+        *,
+        net: Net | None = None,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.core = Core()
+        self.net: Net = net or SilentNet()
+        self.problems: tuple[Problem, ...] = ()
+        self.observed: str | None = None
+        self.tip: str | None = None
+        self.read_only: str | None = None
+        self.ready = asyncio.Event()
+        self.figures = Figures()
+        self.claim = Claim(0, identity.hub_id)
+        self._store = store
+        self._source = source
+        self._observer = observer
+        self._clock = clock
+        self._identity = identity
+        self._may_write = may_write
+        self._inbox: deque[_Letter] = deque()
+        self._wake = asyncio.Event()
+        self._look_now = asyncio.Event()
+        self._stopping = False
+        self._closed: dict[str, str] = {}
+        self._backlog = layout.Folded().backlog
+        self._files: dict[str, bytes] = {}
+        self._policy_blob = ""
+        self._last_wake: float | None = None
+        self._journal: Executor = ThreadPoolExecutor(1, "journal")
+        self._compile: Executor = ThreadPoolExecutor(1, "compile")
+
+    # --- the outside
+
+    def submit(self, event: Happening) -> None:
+        """Put an event into the inbox; it is handled in order. Must be called on the loop."""
+        self._post(_Letter(event))
+
+    async def settle(self, event: Happening) -> None:
+        """Put an event into the inbox and wait until what it changed is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._post(_Letter(event, done))
+        await done
+
+    def look(self) -> None:
+        """Look at the source soon: it may have moved. Must be called on the loop."""
+        self._look_now.set()
+
+    def stop(self) -> None:
+        """End ``run`` after the batch in hand."""
+        self._stopping = True
+        self._wake.set()
+
+    def _post(self, letter: _Letter) -> None:
+        self._inbox.append(letter)
+        self._wake.set()
+
+    def now(self) -> Now:
+        return self._clock.now()
+
+    def why(self, task: Task) -> Why | None:
+        """Return why a queued task waits, the store's own trouble first."""
+        found = self.core.why(task.id, self.now())
+        if found is not None and self.read_only is not None:
+            return Why("hub_readonly", f"the hub cannot write: {self.read_only}")
+        return found
+
+    async def task(self, task_id: str) -> Task | None:
+        """Return a task, also a finished one that is not in memory."""
+        await self._recall([task_id])
+        return self.core.memory.tasks.get(task_id)
+
+    # --- start
+
+    async def start(self) -> None:
+        """Load the branch, claim it, and observe the source; from then on the door may open.
+
+        Raises what the store raises; Conflict when the branch is not a hub's.
+        """
+        fold = await self._in(self._journal, self._store.load)
+        folded = layout.fold(fold.files)
+        self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}
+        self._closed = dict(fold.closed)
+        self._backlog = folded.backlog
+        self._policy_blob = str(folded.hub.get("policy", ""))
+        self.tip, self.observed = fold.tip, fold.source
+        before = folded.hub.get("hub_id")
+        self.claim = Claim(int(folded.hub.get("epoch", 0)) + 1, self._identity.hub_id)
+        baseline = await self._restore(fold, folded)
+        await self._claim(fold, new_hub=before is not None and before != self._identity.hub_id)
+        await self._observe_first(baseline)
+        self.problems = (*folded.problems, *self.problems)
+        self.ready.set()
+
+    async def _restore(self, fold: Fold, folded: layout.Folded) -> Observation | None:
+        """Rebuild the memory: statuses and records from the branch, people's specifications from what was observed.
+
+        Returns the last observation, looked at again.
+        """
+        for record in folded.records.values():
+            self.core.restore_record(record)
+        self.core.restore_closed(frozenset(fold.closed))
+        seen: Observation | None = None
+        if fold.source is not None:
+            known = self._known(folded)
+            seen = await self._in(self._compile, self._observer.look, fold.source, fold.source, known)
+            self.core.memory.policy = seen.policy
+            for spec in seen.agents.values():
+                self.core.memory.put_spec(spec)
+        specs = {**folded.specs, **(seen.specs if seen else {})}
+        places = seen.places if seen else {}
+        for task_id, status in sorted(folded.statuses.items()):
+            task = Task(specs.get(task_id) or Spec(task_id, task_id, where=f"tasks/{task_id}.yaml"), status)
+            if task_id in places:
+                task = replace(task, lane=places[task_id][0], position=places[task_id][1])
+            self.core.restore(task)
+        await self._recall_dependencies(specs)
+        self.core.restore_wanted(frozenset(specs))
+        return seen
+
+    async def _claim(self, fold: Fold, *, new_hub: bool) -> None:
+        source = fold.source or await self._in(self._journal, self._source.tip)
+        first = fold.tip is None
+        commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
+        effects = self.core.handle(Started(new_hub=new_hub), self.now())
+        await self._write((commit, *self._commits_of(effects)))
+        self._remember(commit)
+        self.observed = source
+
+    def _hub_file(self) -> Mapping[str, Any]:
+        """Return what status/hub.yaml must say now."""
+        said = {
+            "hub_id": self.claim.hub_id,
+            "epoch": self.claim.epoch,
+            "source": self._identity.source_ref,
+            "policy": self._policy_blob,
+            "version": self._identity.version,
+        }
+        return {key: value for key, value in said.items() if value != ""}
+
+    def _remember(self, *commits: Commit) -> None:
+        for commit in commits:
+            for path in (layout.HUB, layout.BACKLOG_MAP):
+                if path in commit.puts:
+                    self._files[path] = commit.puts[path]
+
+    # --- the loop
+
+    async def run(self) -> None:
+        """Work until ``stop``. Raises Conflict and Fatal of the store, and whatever is a bug."""
+        looking = asyncio.create_task(self._keep_looking(), name="observer")
+        looking.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not self._stopping:
+                batch = await self._gather()
+                if looking.done():
+                    looking.result()
+                if batch:
+                    await self._step(batch)
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _gather(self) -> list[_Letter]:
+        """Wait for events or for the next timer; return everything that is there, Tick last."""
+        now = self._clock.now()
+        due = self.core.next_due(now)
+        pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(0.0, due - now.mono))
+        if not self._inbox and pause > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+        self._wake.clear()
+        letters = [self._inbox.popleft() for _ in range(min(BATCH, len(self._inbox)))]
+        if self._inbox:
+            self._wake.set()
+        woken = self._clock.now()
+        stood_still = self._last_wake is not None and woken.mono - self._last_wake > STOOD_STILL + LONGEST_SLEEP
+        self._last_wake = woken.mono
+        if stood_still:
+            _log.warning("the hub stood still for a while: leases start anew")
+            letters.insert(0, _Letter(Resumed()))
+        else:
+            due = self.core.next_due(woken)
+            if due is not None and due <= woken.mono:
+                letters.append(_Letter(Tick()))
+        return letters
+
+    async def _step(self, letters: list[_Letter]) -> None:
+        """Handle a batch, make it durable, then let the world know."""
+        await self._recall(_tasks_of(letters))
+        commits: list[Commit] = []
+        effects: list[Effect] = []
+        for letter in letters:
+            if isinstance(letter.content, _Look):
+                await self._recall_dependencies(letter.content.seen.specs)
+                commits += self._take_in(letter.content)
+                decided = self.core.handle(_observed(letter.content.seen), self.now())
+            else:
+                decided = self.core.handle(letter.content, self.now())
+            commits += self._commits_of(decided)
+            effects += decided
+        await self._write(tuple(commits))
+        self._perform(effects)
+        for letter in letters:
+            if letter.done is not None and not letter.done.done():
+                letter.done.set_result(None)
+
+    def _commits_of(self, effects: list[Effect]) -> list[Commit]:
+        now = self.now().wall
+        return [record_commit(effect, self.claim, now) for effect in effects if isinstance(effect, Record)]
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self.net.send(effect.agent, effect.session, effect.message)
+                case Close():
+                    self.net.close(effect.agent, effect.session, effect.code)
+                case Record():
+                    _log.info("%s", _line(effect))
+
+    async def _write(self, commits: tuple[Commit, ...]) -> None:
+        """Flush until it is done; while the store refuses, nothing else happens and every effect waits."""
+        if not commits:
+            return
+        while True:
+            begin = self._clock.now().mono
+            try:
+                if not self._may_write():
+                    raise ReadOnly("the lock file of this hub was taken away; another hub may be running")
+                self.tip = await self._in(self._journal, self._store.flush, commits)
+            except ReadOnly as error:
+                if self.read_only is None:
+                    _log.error("read-only: %s; trying again every second", error)
+                self.read_only = str(error)
+                self._thin_out()
+                await asyncio.sleep(HEAL_PAUSE)
+                continue
+            self.figures.commits += len(commits)
+            self.figures.flushes += 1
+            self.figures.flush_ms = [*self.figures.flush_ms[-999:], 1000 * (self._clock.now().mono - begin)]
+            if self.read_only is not None:
+                _log.warning("writable again")
+                self.read_only = None
+                self._post(_Letter(Resumed()))
+            return
+
+    def _thin_out(self) -> None:
+        """Keep the inbox small while nothing is handled: no progress, each fate once per (task, generation)."""
+        kept: dict[object, _Letter] = {}
+        for letter in self._inbox:
+            word = letter.content.word if isinstance(letter.content, Said) else None
+            if isinstance(word, Progress | Woken):
+                continue
+            if isinstance(word, Complete | Failed) and isinstance(letter.content, Said):
+                kept[(letter.content.agent, letter.content.session, type(word), word.task, word.generation)] = letter
+            else:
+                kept[id(letter)] = letter
+        self._inbox = deque(kept.values())
+
+    # --- observing
+
+    async def _keep_looking(self) -> None:
+        """Look whenever somebody says that the source may have moved; one observation at a time."""
+        while True:
+            await self._look_now.wait()
+            self._look_now.clear()
+            seen = await self._read_source()
+            if seen is not None:
+                done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._post(_Letter(_Look(seen), done))
+                await done
+
+    async def _observe_first(self, baseline: Observation | None) -> None:
+        """Observe before anybody is let in; what a crash left out of the last observation is derived again."""
+        seen = await self._read_source()
+        if seen is not None:
+            await self._step([_Letter(_Look(seen))])
+        elif baseline is not None:
+            await self._step([_Letter(_Look(baseline, merge=False))])
+        elif self.observed is not None:
+            first = await self._in(self._compile, self._observer.look, self.observed, None, self._known())
+            await self._step([_Letter(_Look(first, merge=False))])
+
+    async def _read_source(self) -> Observation | None:
+        tip = await self._in(self._compile, self._source.tip)
+        if tip is None:
+            self.problems = (Problem(self._identity.source_ref, what="the source branch does not exist"),)
+            return None
+        if not await self._in(self._compile, self._source.needs_observation, tip, self.observed):
+            return None
+        return await self._in(self._compile, self._observer.look, tip, self.observed, self._known())
+
+    def _known(self, folded: layout.Folded | None = None) -> Known:
+        """Return the memory as the observer needs it, as values that stay as they are."""
+        memory = self.core.memory
+        tasks = list(memory.tasks.values())
+        statuses = folded.statuses if folded else {task.id: task.status for task in tasks}
+        finished = {task.id for task in tasks if task.finished} | memory.closed
+        specs = dict(folded.specs) if folded else {task.id: task.spec for task in tasks if task.open}
+        hub_made = {task_id for task_id, spec in specs.items() if spec.origin is not Origin.FILE}
+        return Known(
+            finished=frozenset(finished),
+            used=frozenset(statuses) | memory.closed | memory.tasks.keys(),
+            backlog=self._backlog,
+            specs=specs,
+            accepted_tasks={name: status.spec for name, status in statuses.items() if name not in hub_made},
+            accepted_agents={agent.id: agent.record.accepted for agent in memory.agents.values()},
+            accepted_policy=self._policy_blob,
+        )
+
+    def _take_in(self, look: _Look) -> tuple[Commit, ...]:
+        """Note what was observed; return the commits that say so."""
+        seen = look.seen
+        self._policy_blob = seen.policy.blob
+        self._backlog = seen.backlog
+        for problem in seen.problems:
+            if problem not in self.problems:
+                _log.warning("%s", problem)
+        self.problems = seen.problems
+        self.observed = seen.commit
+        commits = observation_commits(seen, self.claim, self._hub_file(), self._files, self.now().wall)
+        if not look.merge:
+            commits = commits[1:]
+        self._remember(*commits)
+        return commits
+
+    # --- finished tasks
+
+    async def _recall_dependencies(self, specs: Mapping[str, Spec]) -> None:
+        """Bring those finished tasks back that something waits for, or that somebody wants to run again."""
+        names = {dependency for spec in specs.values() for dependency in spec.depends_on}
+        names |= {spec.id for spec in specs.values() if spec.rerun}
+        await self._recall(sorted(names))
+
+    async def _recall(self, names: list[str]) -> None:
+        for name in names:
+            if name not in self.core.memory.closed or name not in self._closed:
+                continue
+            found = await self._in(self._journal, layout.read_closed, self._closed[name], self._store.read)
+            if isinstance(found, layout.Closed):
+                self.core.restore(Task(found.spec or Spec(name, name), found.status))
+
+    async def _in(self, executor: Executor, call: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call, *args)
+
+    def close(self) -> None:
+        """Give the threads back. The hub cannot be used afterwards."""
+        self._journal.shutdown(wait=True)
+        self._compile.shutdown(wait=True)
+
+
+def _tasks_of(letters: list[_Letter]) -> list[str]:
+    """Return the ids of the tasks that a batch speaks of."""
+    names: list[str] = []
+    for letter in letters:
+        content = letter.content
+        if isinstance(content, Asked):
+            names.append(content.task)
+        elif isinstance(content, Said) and content.word.task is not None:
+            names.append(content.word.task)
+    return names
+
+
+def _observed(seen: Observation) -> Observed:
+    """Translate an observation for the core."""
+    by = Actor("person", seen.author.name, seen.author.email)
+    people = {name: Actor("person", who) for name, who in seen.authors.items()}
+    return Observed(
+        seen.commit,
+        seen.specs,
+        seen.places,
+        seen.agents,
+        seen.policy,
+        by,
+        people,
+        seen.undecided,
+        seen.undecided_agents,
+    )
+
+
+def _line(record: Record) -> str:
+    """Say one record in one line, for the log."""
+    if record.after is None:
+        return f"agent {record.agent}: {record.note or record.what}"
+    name, before, after = record.after.id, record.before, record.after
+    change = record.what if before is None or before.state is after.state else f"{before.state} -> {after.state}"
+    who = f" ({record.agent})" if record.agent else ""
+    note = f": {record.note}" if record.note else f": {after.spec.title}" if before is None else ""
+    return f"{name}: {change}{who}{note}"

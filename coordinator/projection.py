@@ -1,0 +1,139 @@
+"""From decisions to commits: what one record of the core becomes on the state branch.
+
+A pure mapping: subject, trailers, author and files of each commit (DECISIONS 7). It decides nothing and writes nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from coordinator.core.events import Actor, Orphan, Record
+from coordinator.core.task import Task
+from coordinator.files import layout
+from coordinator.files.observe import Observation
+from coordinator.git.message import HUB_EMAIL, HUB_NAME, compose
+from coordinator.ports import HUB_FOLDERS, Author, Commit
+
+#: A stale result kept for people is cut to this many bytes of JSON.
+ORPHAN_BYTES = 64 * 1024
+#: Domain of the addresses under which agents appear as authors.
+AGENT_DOMAIN = "agents.agentcom.invalid"
+#: Git must hand out the hub's files byte for byte whatever a person's attributes say.
+ATTRIBUTES = b"* -text -filter -ident -eol -working-tree-encoding\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which hub writes: ``epoch`` counts its starts over all hubs of the branch."""
+
+    epoch: int
+    hub_id: str
+
+    def __str__(self) -> str:
+        return f"{self.epoch}/{self.hub_id}"
+
+
+_HUB = Author(HUB_NAME, HUB_EMAIL)
+
+
+def author_of(actor: Actor) -> Author:
+    """Return who a commit names as its author."""
+    match actor.kind:
+        case "hub":
+            return _HUB
+        case "agent":
+            return Author(actor.name, f"{actor.name}@{AGENT_DOMAIN}")
+        case "person":
+            return Author(actor.name, actor.email)
+
+
+def claim_commit(claim: Claim, hub_file: Mapping[str, Any], source: str | None, now_ms: int, *, first: bool) -> Commit:
+    """Return the commit with which a hub starts; the ``first`` one of a branch grows out of the source itself."""
+    trailers = [("Agentcom-Event", "claim")]
+    if source is not None:
+        trailers.append(("Agentcom-Source", source))
+    puts = layout.hub_change(hub_file)
+    if first:
+        puts |= {f"{folder}/.gitattributes": ATTRIBUTES for folder in HUB_FOLDERS}
+    message = compose(f"hub {claim.hub_id} starts, epoch {claim.epoch}", trailers=_signed(trailers, claim))
+    return Commit(message, _HUB, now_ms, puts, source=source if first else None)
+
+
+def observation_commits(
+    seen: Observation, claim: Claim, hub_file: Mapping[str, Any], files: Mapping[str, bytes], now_ms: int
+) -> tuple[Commit, ...]:
+    """Return the merge of a source commit, then the identity map if it changed.
+
+    ``files`` are the present contents of ``status/hub.yaml`` and ``status/backlog.json``.
+    """
+    trailers = [("Agentcom-Event", "observed"), ("Agentcom-Source", seen.commit)]
+    subject = f"observe {seen.commit[:10]} by {seen.author.name or 'unknown'}"
+    puts = {path: data for path, data in layout.hub_change(hub_file).items() if files.get(path) != data}
+    merge = Commit(compose(subject, trailers=_signed(trailers, claim)), _HUB, now_ms, puts, source=seen.commit)
+    known = files.get(layout.BACKLOG_MAP)
+    if known == seen.backlog_json or (known is None and not seen.backlog.entries):
+        return (merge,)
+    message = compose("backlog: the identity map", trailers=_signed([("Agentcom-Event", "observed")], claim))
+    return merge, Commit(message, _HUB, now_ms, {layout.BACKLOG_MAP: seen.backlog_json})
+
+
+def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
+    """Return the commit of one record."""
+    no_deletes: tuple[str, ...] = ()
+    if record.record is not None:
+        puts, deletes = layout.record_change(record.record), no_deletes
+        subject = f"agent {record.record.id}: {record.note or record.what}"
+        trailers = [("Agentcom-Event", record.what), ("Agentcom-Agent", record.record.id)]
+        body = ""
+    elif record.after is not None:
+        puts, deletes = _task_files(record, record.after, now_ms)
+        subject = _subject(record, record.after)
+        trailers = _task_trailers(record, record.after)
+        body = record.note
+    else:
+        raise ValueError(f"a record of {record.what} names neither a task nor an agent")
+    return Commit(compose(subject, body, _signed(trailers, claim)), author_of(record.by), now_ms, puts, deletes)
+
+
+def _subject(record: Record, task: Task) -> str:
+    who = f" ({record.agent or record.by.name})" if record.agent or record.by.name else ""
+    if record.before is None:
+        return f"{task.id}: created{who}: {task.spec.title}"
+    if record.before.state is not task.state:
+        return f"{task.id}: {record.before.state} -> {task.state}{who}"
+    return f"{task.id}: {record.what.replace('_', ' ')}{who}"
+
+
+def _task_trailers(record: Record, task: Task) -> list[tuple[str, str]]:
+    trailers = [
+        ("Agentcom-Task", task.id),
+        ("Agentcom-Event", record.what),
+        ("Agentcom-Generation", str(task.status.generation)),
+    ]
+    if record.agent is not None:
+        trailers.append(("Agentcom-Agent", record.agent))
+    return trailers
+
+
+def _signed(trailers: list[tuple[str, str]], claim: Claim) -> list[tuple[str, str]]:
+    return [*trailers, ("Agentcom-Epoch", str(claim))]
+
+
+def _task_files(record: Record, after: Task, now_ms: int) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    puts, deletes = layout.changes(record.before, after)
+    if record.orphan is not None:
+        day = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y/%m/%d")
+        puts[f"{layout.CLOSED}/{day}/{after.id}.orphan-{record.orphan.generation}.json"] = _orphan(record.orphan)
+    return puts, deletes
+
+
+def _orphan(orphan: Orphan) -> bytes:
+    """Return a stale result as JSON of at most ``ORPHAN_BYTES``; a larger one keeps its beginning and says so."""
+    value = {"agent": orphan.agent, "generation": orphan.generation, "result": dict(orphan.result)}
+    data = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n"
+    if len(data) <= ORPHAN_BYTES:
+        return data
+    text = json.dumps(dict(orphan.result), ensure_ascii=False, default=str)[: ORPHAN_BYTES // 4]
+    return json.dumps({**value, "result": text, "truncated": True}, indent=1, ensure_ascii=False).encode() + b"\n"
