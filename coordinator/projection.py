@@ -64,19 +64,21 @@ def claim_commit(claim: Claim, hub_file: Mapping[str, Any], source: str | None, 
 def observation_commits(
     seen: Observation, claim: Claim, hub_file: Mapping[str, Any], files: Mapping[str, bytes], now_ms: int
 ) -> tuple[Commit, ...]:
-    """Return the merge of a source commit, then the identity map if it changed.
+    """Return the merge of a source commit, then the hub's own notes of it where they changed.
 
     ``files`` are the present contents of ``status/hub.yaml`` and ``status/backlog.json``.
     """
     trailers = [("Agentcom-Event", "observed"), ("Agentcom-Source", seen.commit)]
     subject = f"observe {seen.commit[:10]} by {seen.author.name or 'unknown'}"
-    puts = {path: data for path, data in layout.hub_change(hub_file).items() if files.get(path) != data}
-    merge = Commit(compose(subject, trailers=_signed(trailers, claim)), _HUB, now_ms, puts, source=seen.commit)
-    known = files.get(layout.BACKLOG_MAP)
-    if known == seen.backlog_json or (known is None and not seen.backlog.entries):
+    merge = Commit(compose(subject, trailers=_signed(trailers, claim)), _HUB, now_ms, source=seen.commit)
+    notes = layout.hub_change(hub_file)
+    if seen.backlog.entries or layout.BACKLOG_MAP in files:
+        notes[layout.BACKLOG_MAP] = seen.backlog_json
+    notes = {path: data for path, data in notes.items() if files.get(path) != data}
+    if not notes:
         return (merge,)
-    message = compose("backlog: the identity map", trailers=_signed([("Agentcom-Event", "observed")], claim))
-    return merge, Commit(message, _HUB, now_ms, {layout.BACKLOG_MAP: seen.backlog_json})
+    message = compose("note what was observed", trailers=_signed([("Agentcom-Event", "observed")], claim))
+    return merge, Commit(message, _HUB, now_ms, notes)
 
 
 def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:

@@ -1,0 +1,294 @@
+"""WebSocket sessions: identify, liveness, one bounded queue and one writer per socket (PROTOCOL 1.1, 1.2).
+
+Decode, submit, done: what a frame means is the core's business. A session is a value by its id; nothing outside this
+module ever holds a socket.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from coordinator.core.agent import Agent
+from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
+from coordinator.core.timers import Now
+from coordinator.web.auth import Doorkeeper, Refused
+from coordinator.web.translate import frame_of, session_of, word_of
+from coordinator.wire import frames
+
+_log = logging.getLogger("agentcom.sockets")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Transmit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+#: How long a client may take to identify itself, in seconds.
+IDENTIFY_WITHIN = 10.0
+#: How long a session may be silent, in seconds: without and with a task in hand (old sidecars block while git runs).
+SILENT_IDLE = 90.0
+SILENT_BUSY = 240.0
+#: What may wait for a slow reader before it is cut off.
+QUEUE_FRAMES = 64
+QUEUE_BYTES = 256 * 1024
+#: How long one frame may take to leave, in seconds.
+SEND_WITHIN = 10.0
+CLOSE_SLOW = 1013
+CLOSE_GOING = 1001
+_BIG_TYPES = ("task_complete", "task_failed")
+
+
+class Desk(Protocol):
+    """What sessions need of the hub."""
+
+    def submit(self, event: Happening) -> None: ...
+
+    def now(self) -> Now: ...
+
+
+class Cut(Exception):
+    """The socket must be closed: ``code`` of PROTOCOL 1.1, after an error frame where there is one."""
+
+    def __init__(self, code: int, reason: str, error: frames.Error | None = None) -> None:
+        self.code, self.reason, self.error = code, reason, error
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class _Line:
+    """One open socket of an identified agent."""
+
+    agent: str
+    session: str
+    instance: str | None
+    transmit: Transmit
+    queue: deque[str] = field(default_factory=deque)
+    queued_bytes: int = 0
+    something: asyncio.Event = field(default_factory=asyncio.Event)
+    cut: Cut | None = None
+
+    def put(self, text: str) -> None:
+        """Queue a frame; a reader that is too slow is cut off instead of waited for."""
+        if self.cut is not None:
+            return
+        if len(self.queue) >= QUEUE_FRAMES or (self.queue and self.queued_bytes + len(text) > QUEUE_BYTES):
+            self.end(Cut(CLOSE_SLOW, "too slow"))
+            return
+        self.queue.append(text)
+        self.queued_bytes += len(text)
+        self.something.set()
+
+    def end(self, cut: Cut) -> None:
+        """Close the socket once what is queued has gone out."""
+        self.cut = self.cut or cut
+        self.something.set()
+
+
+class Sessions:
+    """All open sessions; it is the hub's net (``send``, ``close``) and the WebSocket half of the port."""
+
+    def __init__(self, desk: Desk, door: Doorkeeper, agents: Mapping[str, Agent]) -> None:
+        self._desk = desk
+        self._door = door
+        self._agents = agents
+        self._lines: dict[str, _Line] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    # --- the hub's net
+
+    def send(self, agent: str, session: str, message: Message) -> None:
+        """Say something in a session; dropped when that session is gone."""
+        line = self._lines.get(agent)
+        if line is not None and line.session == session:
+            line.put(frame_of(message, self._desk.now().wall).encode())
+
+    def close(self, agent: str, session: str, code: str) -> None:
+        """End a session with an error of PROTOCOL 1.1."""
+        line = self._lines.get(agent)
+        if line is not None and line.session == session:
+            line.put(frames.Error(error=code, detail=code.replace("_", " ")).encode())
+            line.end(Cut(frames.CLOSE_UNAUTHORIZED, code))
+
+    def shut(self) -> None:
+        """Say goodbye to everybody: the hub goes down, nothing is lost."""
+        for line in self._lines.values():
+            line.end(Cut(CLOSE_GOING, "the hub stops"))
+
+    # --- one socket
+
+    async def serve(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
+        """Serve one WebSocket connection from handshake to close (ASGI)."""
+        await receive()
+        await transmit({"type": "websocket.accept"})
+        line: _Line | None = None
+        try:
+            line = await self._identify(scope, receive, transmit)
+            await self._converse(line, receive)
+        except Cut as cut:
+            with contextlib.suppress(Exception):
+                if cut.error is not None:
+                    await transmit({"type": "websocket.send", "text": cut.error.encode()})
+                await transmit({"type": "websocket.close", "code": cut.code, "reason": cut.reason})
+        except _Gone:
+            pass
+        finally:
+            if line is not None:
+                self._drop(line)
+
+    async def _identify(self, scope: Scope, receive: Receive, transmit: Transmit) -> _Line:
+        try:
+            text = await asyncio.wait_for(_text(receive), IDENTIFY_WITHIN)
+        except TimeoutError:
+            raise Cut(frames.CLOSE_IDENTIFY_TIMEOUT, "no identify within 10 s") from None
+        frame = _parse(text)
+        if isinstance(frame, frames.Error):
+            raise Cut(frames.CLOSE_UNAUTHORIZED, frame.error, frame)
+        if not isinstance(frame, frames.Identify):
+            error = frames.Error(error="not_identified", detail="the first frame must be identify")
+            raise Cut(frames.CLOSE_UNAUTHORIZED, "not_identified", error)
+        now = self._desk.now().wall
+        try:
+            agent = self._door.identify(frame.agent_id, frame.token or _bearer(scope), now)
+        except Refused as refused:
+            error = frames.Error(error=refused.code, detail=refused.detail)
+            raise Cut(frames.CLOSE_UNAUTHORIZED, refused.code, error) from None
+        self._make_room(agent.id, frame.instance_id)
+        session = session_of(frame, secrets.token_hex(8), now)
+        line = _Line(agent.id, session.id, frame.instance_id, transmit)
+        self._lines[agent.id] = line
+        line.put(frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now).encode())
+        self._desk.submit(Connected(agent.id, session))
+        _log.info("%s connected (session %s)", agent.id, session.id)
+        return line
+
+    def _make_room(self, agent_id: str, instance: str | None) -> None:
+        """Replace a session of the same instance; refuse any other while the old one is alive."""
+        old = self._lines.get(agent_id)
+        if old is None:
+            return
+        if instance is None or instance != old.instance:
+            detail = f"another sidecar is connected as {agent_id}; stop it, or give this one an identity of its own"
+            error = frames.Error(error="already_connected", detail=detail)
+            raise Cut(frames.CLOSE_REPLACED, "already_connected", error)
+        old.end(Cut(frames.CLOSE_REPLACED, "replaced"))
+        self._drop(old)
+
+    def _drop(self, line: _Line) -> None:
+        if self._lines.get(line.agent) is line:
+            del self._lines[line.agent]
+            self._desk.submit(Disconnected(line.agent, line.session))
+            _log.info("%s disconnected (session %s)", line.agent, line.session)
+
+    async def _converse(self, line: _Line, receive: Receive) -> None:
+        writer = asyncio.create_task(self._write(line))
+        reader = asyncio.create_task(self._read(line, receive))
+        try:
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (writer, reader):
+                task.cancel()
+            results = await asyncio.gather(writer, reader, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        raise _Gone
+
+    async def _write(self, line: _Line) -> None:
+        while True:
+            await line.something.wait()
+            line.something.clear()
+            while line.queue:
+                text = line.queue.popleft()
+                line.queued_bytes -= len(text)
+                try:
+                    await asyncio.wait_for(line.transmit({"type": "websocket.send", "text": text}), SEND_WITHIN)
+                except TimeoutError:
+                    raise Cut(CLOSE_SLOW, "too slow") from None
+            if line.cut is not None:
+                raise line.cut
+
+    async def _read(self, line: _Line, receive: Receive) -> None:
+        while True:
+            agent = self._agents.get(line.agent)
+            patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
+            try:
+                text = await asyncio.wait_for(_text(receive), patience)
+            except TimeoutError:
+                raise Cut(CLOSE_GOING, f"silent for {patience:g} s") from None
+            self._hear(line, text)
+
+    def _hear(self, line: _Line, text: str) -> None:
+        frame = _parse(text)
+        if isinstance(frame, frames.Error):
+            line.put(frame.encode())
+        elif isinstance(frame, frames.Ping):
+            line.put(frames.Pong(timestamp=self._desk.now().wall).encode())
+        elif len(text) > frames.MAX_PLAIN_FRAME and frame.type not in _BIG_TYPES:
+            raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
+        else:
+            word = word_of(frame)
+            if word is not None:
+                self._desk.submit(Said(line.agent, line.session, word))
+
+
+class _Gone(Exception):
+    """The client went away."""
+
+
+async def _text(receive: Receive) -> str:
+    message = await receive()
+    if message["type"] == "websocket.disconnect":
+        raise _Gone
+    text = message.get("text")
+    if text is not None:
+        return str(text)
+    return bytes(message.get("bytes") or b"").decode("utf-8", errors="replace")
+
+
+def _bearer(scope: Scope) -> str | None:
+    for name, value in scope.get("headers", ()):
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            return token.strip() if scheme.lower() == "bearer" else None
+    return None
+
+
+def _parse(text: str) -> frames.ToHub | frames.Error:
+    """Read one frame, or return the error frame that answers it."""
+    try:
+        return frames.to_hub.validate_json(text)
+    except ValidationError as error:
+        return _refusal(text, error)
+
+
+def _refusal(text: str, error: ValidationError) -> frames.Error:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return frames.Error(error="invalid_json", detail="the frame is no JSON object")
+    if not isinstance(said, dict):
+        return frames.Error(error="invalid_json", detail="the frame is no JSON object")
+    kind = said.get("type")
+    task_id = said.get("task_id") if isinstance(said.get("task_id"), str) else None
+    mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+    if any(mistake["type"].startswith("union_tag") for mistake in mistakes):
+        return frames.Error(error="unknown_message_type", detail=f"unknown type {str(kind)[:100]!r}", task_id=task_id)
+    errors = [
+        {
+            "field": ".".join(str(part) for part in mistake["loc"][1:]),
+            "error": str(mistake["type"]),
+            "detail": str(mistake["msg"]),
+        }
+        for mistake in mistakes[:20]
+    ]
+    return frames.Error(
+        error="validation_failed", detail=f"{kind}: {errors[0]['detail']}", task_id=task_id, errors=errors
+    )
