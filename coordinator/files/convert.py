@@ -6,7 +6,7 @@ whose hint says what to write. This module knows no kind of file.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
@@ -33,6 +33,8 @@ _DIGITS = 400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 DAY_MS = 86_400_000
+#: The last millisecond that can be written: the end of the year 9999, UTC.
+LAST_MS = 253_402_300_799_999
 
 
 def wrong(what: str, hint: str = "") -> PydanticCustomError:
@@ -188,27 +190,24 @@ def write_duration(seconds: float) -> str:
 
 def parse_time(value: str, *, end_of_day: bool = False) -> int:
     """Return ms since the epoch for an RFC 3339 time, or the first (``end_of_day``: last) one of a bare date."""
+    bare = _DATE.match(value)
+    match = _TIME.match(value)
     hint = "write 2026-12-01 or 2026-12-01T12:00:00Z"
+    if bare is None and match is None:
+        raise wrong(f"expected a time, got {shown(value)}", hint)
+    if match is not None and match[4] is None:
+        raise wrong(f"{shown(value)} has no time zone", f"write {match[1]}T{match[2]}Z for UTC")
     try:
-        if _DATE.match(value):
-            day = date.fromisoformat(value)
-            start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // _MS
-            return _since_epoch(start + DAY_MS - 1 if end_of_day else start)
-        match = _TIME.match(value)
         if match is None:
-            raise wrong(f"expected a time, got {shown(value)}", hint)
-        if match[4] is None:
-            raise wrong(f"{shown(value)} has no time zone", f"write {match[1]}T{match[2]}Z for UTC")
-        zone = "+00:00" if match[4] in "Zz" else match[4]
-        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{(match[3] or '.0')[:7].ljust(7, '0')}{zone}")
-        return _since_epoch((moment - _EPOCH) // _MS)
+            ms = (datetime.fromisoformat(f"{value}T00:00:00+00:00") - _EPOCH) // _MS + (DAY_MS - 1) * end_of_day
+        else:
+            zone = "+00:00" if match[4] in "Zz" else match[4]
+            fraction = (match[3] or ".0")[:7].ljust(7, "0")
+            ms = (datetime.fromisoformat(f"{match[1]}T{match[2]}{fraction}{zone}") - _EPOCH) // _MS
     except (ValueError, OverflowError):
         raise wrong(f"{shown(value)} is no time", hint) from None
-
-
-def _since_epoch(ms: int) -> int:
-    if ms < 0:
-        raise wrong("a time before 1970", "write a later one")
+    if not 0 <= ms <= LAST_MS:
+        raise wrong(f"{shown(value)} is out of range", "write a time from 1970 to 9999")
     return ms
 
 
@@ -223,7 +222,8 @@ def deadline(node: object) -> int:
 
 
 def write_time(ms: int) -> str:
-    """Return ``2026-11-22T11:22:33.123Z`` for ms since the epoch (years 1970 to 9999)."""
+    """Return ``2026-11-22T11:22:33.123Z`` for ms since the epoch; years before 1970 or after 9999 are moved to the edge."""
+    ms = min(max(ms, 0), LAST_MS)
     moment = _EPOCH + timedelta(milliseconds=ms)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
 

@@ -65,7 +65,8 @@ class Observation:
     item of the same id. ``places`` gives lane and position of every backlog item. ``undecided`` are ids whose file is
     wrong and has no last good version at hand: their absence from ``specs`` (or ``agents``) means nothing, the hub
     leaves them as they are. ``backlog_json`` is what ``status/backlog.json`` must hold. ``authors`` names who wrote
-    the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and ``time_ms`` are the tip's.
+    the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and
+    ``time_ms`` are the tip's.
     """
 
     commit: str
@@ -111,9 +112,10 @@ class Observer:
         self._fetch(self._agents, agent_files)
         tasks, undecided = self._tasks.read(task_files, known.accepted_tasks, self._source, problems)
         agents, undecided_agents = self._agents.read(agent_files, known.accepted_agents, self._source, problems)
-        for name in [name for name in undecided if name in known.specs]:
-            tasks[name] = known.specs[name]
-            undecided.discard(name)
+        for name in sorted(undecided):
+            if (before := known.specs.get(name)) is not None and before.origin is Origin.FILE:
+                tasks[name] = before
+                undecided.discard(name)
 
         algorithm = "sha256" if len(commit) == 64 else "sha1"
         used = known.used | {_id(path) for path in task_files}

@@ -48,7 +48,7 @@ def test_sixty_kilobytes_of_brackets_do_not_kill_the_process():
         (b"<<: {a: 1}", (1, 1, "the merge key <<")),
         (b"a: 1\n---\nb: 2", (2, 1, "a second document")),
         (b"? [a]\n: 1", (1, 3, "a key must be one word")),
-        (b": 1", (1, 1, "an empty key")),
+        (b"'': 1", (1, 1, "an empty key")),
         (b"a: \x00", (1, 4, "control character U+0000")),
         (b"a: 1\nb: \xff", (2, 0, "the file is not UTF-8")),
         (b"%TAG ! tag:x,1:\n--- a", (1, 1, "a %TAG line")),
