@@ -1,0 +1,125 @@
+"""The audit trail read back from a real branch."""
+
+from pathlib import Path
+
+import pytest
+from support.repo import Clone, make_repo
+
+from coordinator.git.history import log
+from coordinator.git.journal import GitStore
+from coordinator.git.message import compose
+from coordinator.git.repo import STATE_REF
+from coordinator.ports import Author, Commit
+
+OPEN, CLOSED = "status/open/t-1.yaml", "status/closed/2026/11/22/t-1.yaml"
+
+
+class Writer:
+    """A hub that commits transitions, one flush and one second apart."""
+
+    def __init__(self, clone: Clone, root: str = ".") -> None:
+        self.clone = clone
+        self.store = GitStore(clone.repo, root)
+        self.clock = 1_764_000_000
+
+    def write(
+        self,
+        event: str,
+        task: str = "",
+        puts: dict[str, bytes] | None = None,
+        deletes: tuple[str, ...] = (),
+        source: str | None = None,
+        agent: str = "",
+        generation: int = 0,
+    ) -> str:
+        self.clock += 1
+        trailers = [("Agentcom-Event", event)]
+        trailers += [("Agentcom-Task", task)] if task else []
+        trailers += [("Agentcom-Agent", agent), ("Agentcom-Generation", str(generation))] if agent else []
+        trailers += [("Agentcom-Source", source)] if source else []
+        text = compose(f"{task or 'hub'}: {event}", "", [*trailers, ("Agentcom-Epoch", "1/h-aaaaaaaa")])
+        author = Author(agent or "AgentCom hub", "x@agentcom.invalid")
+        return self.store.flush((Commit(text, author, self.clock * 1000, puts or {}, deletes, source),))
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    return Writer(make_repo(tmp_path / "repo", {"BACKLOG.md": "- [ ] one\n"}))
+
+
+def tell_a_story(writer: Writer) -> None:
+    writer.write("claim", source=writer.clone.head())
+    writer.write("created", "t-1", {OPEN: b"1"})
+    writer.write("created", "t-2", {"status/open/t-2.yaml": b"1"})
+    writer.write("assigned", "t-1", {OPEN: b"2"}, generation=1)
+    writer.write("observed", source=writer.clone.commit({"BACKLOG.md": "- [ ] two\n"}))
+    writer.write("completed", "t-1", {CLOSED: b"3"}, (OPEN,), agent="loash", generation=1)
+    writer.write("deleted", "t-1", {CLOSED: b"4"})
+
+
+def events(records: tuple[object, ...]) -> list[str]:
+    return [record.event for record in records]  # type: ignore[attr-defined]
+
+
+def test_a_branch_that_does_not_exist_has_no_history(writer: Writer) -> None:
+    assert log(writer.clone.repo, STATE_REF) == ()
+
+
+def test_the_whole_log_is_the_hubs_commits_newest_first_and_none_of_the_peoples(writer: Writer) -> None:
+    tell_a_story(writer)
+    found = events(log(writer.clone.repo, STATE_REF))
+    assert found == ["deleted", "completed", "observed", "assigned", "created", "created", "claim"]
+
+
+def test_the_history_of_a_task_spans_its_open_and_its_closed_path(writer: Writer) -> None:
+    tell_a_story(writer)
+    assert events(log(writer.clone.repo, STATE_REF, "t-1")) == ["deleted", "completed", "assigned", "created"]
+    assert events(log(writer.clone.repo, STATE_REF, "t-2")) == ["created"]
+
+
+def test_a_task_that_runs_again_keeps_the_history_of_its_first_run(writer: Writer) -> None:
+    tell_a_story(writer)
+    writer.write("rerun", "t-1", {OPEN: b"5"}, (CLOSED,))
+    writer.write("assigned", "t-1", {OPEN: b"6"})
+    found = events(log(writer.clone.repo, STATE_REF, "t-1"))
+    assert found[:2] == ["assigned", "rerun"]
+    assert found[-3:] == ["completed", "assigned", "created"]
+
+
+def test_a_record_holds_what_the_commit_says(writer: Writer) -> None:
+    writer.write("created", "t-1", {OPEN: b"1"})
+    tip = writer.write("completed", "t-1", {CLOSED: b"3"}, (OPEN,), agent="loash", generation=7)
+    (record,) = log(writer.clone.repo, STATE_REF, "t-1", limit=1)
+    assert (record.commit, record.time_ms, record.author, record.subject) == (
+        tip,
+        1_764_000_002_000,
+        "loash",
+        "t-1: completed",
+    )
+    assert (record.event, record.task, record.agent, record.generation) == ("completed", "t-1", "loash", 7)
+
+
+def test_absent_trailers_are_none(writer: Writer) -> None:
+    writer.write("claim", puts={"status/hub.yaml": b"1"})
+    (record,) = log(writer.clone.repo, STATE_REF)
+    assert (record.task, record.agent, record.generation) == (None, None, None)
+
+
+def test_the_limit_counts_records(writer: Writer) -> None:
+    tell_a_story(writer)
+    assert events(log(writer.clone.repo, STATE_REF, limit=2)) == ["deleted", "completed"]
+    assert events(log(writer.clone.repo, STATE_REF, "t-1", limit=3)) == ["deleted", "completed", "assigned"]
+    assert log(writer.clone.repo, STATE_REF, limit=0) == ()
+
+
+@pytest.mark.parametrize("task", ["t-9", "../x", "-x", "*", "", "T-1"])
+def test_an_unknown_or_malformed_id_has_no_history(writer: Writer, task: str) -> None:
+    tell_a_story(writer)
+    assert log(writer.clone.repo, STATE_REF, task) == ()
+
+
+def test_a_root_of_its_own_is_looked_up_there(tmp_path: Path) -> None:
+    writer = Writer(make_repo(tmp_path / "r", {"a": "x"}), ".agentcom")
+    writer.write("created", "t-1", {OPEN: b"1"})
+    assert events(log(writer.clone.repo, STATE_REF, "t-1", root=".agentcom")) == ["created"]
+    assert log(writer.clone.repo, STATE_REF, "t-1") == ()

@@ -1,0 +1,191 @@
+"""A person's commit holds exactly the files asked for, or nothing is changed at all."""
+
+from pathlib import Path
+
+import pytest
+from support.repo import Clone, make_bare, make_repo
+
+from coordinator.git.person import (
+    Busy,
+    CannotCommit,
+    NoIdentity,
+    NotCommitted,
+    NoWorkTree,
+    OtherBranch,
+    Refused,
+    commit_paths,
+)
+from coordinator.git.repo import find_repo
+
+NEW = {"BACKLOG.md": b"- [ ] one\n- [ ] two\n"}
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return make_repo(tmp_path / "repo", {"BACKLOG.md": "- [ ] one\n", "a.txt": "a\n", "b.txt": "b\n"})
+
+
+def refuses(clone: Clone, kind: type[CannotCommit], match: str, files: dict[str, bytes] = NEW) -> None:
+    before = clone.snapshot()
+    with pytest.raises(kind, match=match) as raised:
+        commit_paths(clone.repo, "main", files, "Add two")
+    assert "\n" not in str(raised.value) or kind is Refused
+    assert clone.snapshot() == before
+
+
+def test_the_commit_holds_exactly_the_files_under_the_persons_name(clone: Clone) -> None:
+    made = commit_paths(clone.repo, "refs/heads/main", NEW, "Add two\n\nbecause", [("Agentcom-Task", "t-2")])
+    assert made == clone.head("main")
+    assert clone.git("show", "-s", "--format=%an <%ae> %cn", made) == "Ada Lovelace <ada@example.org> Ada Lovelace"
+    assert clone.git("show", "-s", "--format=%B", made).strip() == "Add two\n\n> because\n\nAgentcom-Task: t-2"
+    assert clone.git("diff-tree", "--no-commit-id", "--name-only", "-r", made) == "BACKLOG.md"
+    assert (clone.path / "BACKLOG.md").read_bytes() == NEW["BACKLOG.md"]
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_new_files_in_new_folders_are_added(clone: Clone) -> None:
+    commit_paths(clone.repo, "main", {**NEW, "agents/loash.yaml": b"name: L\n"}, "Add an agent")
+    assert clone.show("agents/loash.yaml") == "name: L\n"
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_a_first_commit_in_an_empty_repository_works(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "r")
+    assert commit_paths(clone.repo, "main", NEW, "Begin") == clone.head()
+
+
+def test_other_staged_and_unstaged_work_is_left_alone(clone: Clone) -> None:
+    clone.write({"a.txt": "staged\n", "n.txt": "new and staged\n"})
+    clone.git("add", "a.txt", "n.txt")
+    clone.write({"a.txt": "and more\n", "b.txt": "edited\n", "u.txt": "untracked\n"})
+    before = (clone.git("ls-files", "-s", "a.txt", "b.txt", "n.txt"), clone.git("status", "--porcelain"))
+    commit_paths(clone.repo, "main", {**NEW, "agents/x.yaml": b"x"}, "Add two")
+    assert (clone.git("ls-files", "-s", "a.txt", "b.txt", "n.txt"), clone.git("status", "--porcelain")) == before
+    assert (clone.path / "a.txt").read_text() == "and more\n"
+    assert sorted(clone.git("diff-tree", "--no-commit-id", "--name-only", "-r", "HEAD").split()) == [
+        "BACKLOG.md",
+        "agents/x.yaml",
+    ]
+
+
+def test_a_file_mode_is_kept(clone: Clone) -> None:
+    (clone.path / "BACKLOG.md").chmod(0o755)
+    clone.commit()
+    commit_paths(clone.repo, "main", NEW, "Add two")
+    assert clone.git("ls-tree", "HEAD", "BACKLOG.md").startswith("100755")
+
+
+def test_edits_that_are_not_committed_are_refused(clone: Clone) -> None:
+    clone.write({"BACKLOG.md": "mine\n"})
+    refuses(clone, NotCommitted, r"BACKLOG\.md has edits that are not committed: commit them")
+
+
+def test_edits_that_are_only_staged_are_refused(clone: Clone) -> None:
+    clone.write({"BACKLOG.md": "mine\n"})
+    clone.git("add", "BACKLOG.md")
+    clone.write({"BACKLOG.md": "- [ ] one\n"})
+    refuses(clone, NotCommitted, "not committed")
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_deleted_file_is_an_edit(clone: Clone, staged: bool) -> None:
+    (clone.path / "BACKLOG.md").unlink()
+    if staged:
+        clone.git("add", "--all")
+    refuses(clone, NotCommitted, "not committed")
+
+
+def test_an_untracked_file_in_the_way_is_refused(clone: Clone) -> None:
+    clone.write({"agents/x.yaml": "mine\n"})
+    refuses(clone, NotCommitted, r"agents/x\.yaml has edits", {"agents/x.yaml": b"x"})
+
+
+def test_a_touched_file_with_the_same_content_is_no_edit(clone: Clone) -> None:
+    clone.write({"BACKLOG.md": "- [ ] one\n"})
+    commit_paths(clone.repo, "main", NEW, "Add two")
+
+
+def test_line_endings_that_git_itself_converts_are_no_edit(clone: Clone) -> None:
+    clone.git("config", "core.autocrlf", "true")
+    clone.write({"BACKLOG.md": "- [ ] one\r\n"})
+    commit_paths(clone.repo, "main", {"BACKLOG.md": b"- [ ] one\r\n- [ ] two\r\n"}, "Add two")
+    assert clone.show("BACKLOG.md") == "- [ ] one\n- [ ] two\n"
+
+
+@pytest.mark.parametrize("path", ["link.md", "folder/x.md"])
+def test_links_are_never_written_through(clone: Clone, tmp_path: Path, path: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.md").write_text("theirs")
+    (clone.path / "link.md").symlink_to(outside / "x.md")
+    (clone.path / "folder").symlink_to(outside)
+    clone.commit()
+    refuses(clone, NotCommitted, "symbolic link|no plain file", {path: b"x"})
+    assert (outside / "x.md").read_text() == "theirs"
+
+
+def test_another_branch_is_refused_with_the_command_that_helps(clone: Clone) -> None:
+    clone.git("switch", "--quiet", "-c", "topic")
+    refuses(clone, OtherBranch, "topic is checked out, but AgentCom reads main: run `git switch main`")
+
+
+def test_a_detached_head_is_refused(clone: Clone) -> None:
+    clone.git("switch", "--quiet", "--detach")
+    refuses(clone, OtherBranch, "no branch is checked out")
+
+
+def test_a_merge_under_way_is_refused(clone: Clone) -> None:
+    clone.git("switch", "--quiet", "-c", "topic")
+    clone.commit({"a.txt": "topic\n"})
+    clone.git("switch", "--quiet", "main")
+    clone.commit({"a.txt": "main\n"})
+    clone.git("merge", "topic", check=False)
+    refuses(clone, Busy, "a merge is under way")
+
+
+def test_a_rebase_under_way_is_refused(clone: Clone) -> None:
+    clone.git("switch", "--quiet", "-c", "topic")
+    clone.commit({"a.txt": "topic\n"})
+    clone.git("switch", "--quiet", "main")
+    clone.commit({"a.txt": "main\n"})
+    clone.git("rebase", "topic", check=False)
+    refuses(clone, CannotCommit, "rebase is under way|no branch is checked out")
+
+
+def test_a_git_command_under_way_is_refused(clone: Clone) -> None:
+    (clone.path / ".git/index.lock").write_text("")
+    refuses(clone, Busy, "another git command is under way")
+
+
+def test_without_an_identity_it_names_the_two_commands(clone: Clone) -> None:
+    clone.git("config", "--unset", "user.name")
+    clone.git("config", "--unset", "user.email")
+    refuses(clone, NoIdentity, r"git config --global user\.name .*git config --global user\.email")
+
+
+def test_a_bare_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoWorkTree, match="no work tree"):
+        commit_paths(find_repo(make_bare(tmp_path / "b.git")), "main", NEW, "x")
+
+
+def test_a_hook_of_the_person_runs_and_may_refuse_and_then_nothing_is_changed(clone: Clone) -> None:
+    clone.write({"b.txt": "staged\n"})
+    clone.git("add", "b.txt")
+    staged = clone.git("ls-files", "-s")
+    hook = clone.path / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho not on a Friday >&2\nexit 1\n")
+    hook.chmod(0o755)
+    head = clone.head()
+    with pytest.raises(Refused, match="not on a Friday"):
+        commit_paths(clone.repo, "main", {**NEW, "agents/deep/x.yaml": b"x"}, "Add two")
+    assert (clone.head(), clone.git("ls-files", "-s")) == (head, staged)
+    assert clone.git("status", "--porcelain") == "M  b.txt"
+    assert not (clone.path / "agents").exists()
+
+
+def test_a_linked_work_tree_commits_on_its_own_branch(clone: Clone, tmp_path: Path) -> None:
+    clone.git("switch", "--quiet", "-c", "desk")
+    clone.git("worktree", "add", "--quiet", str(tmp_path / "linked"), "main")
+    commit_paths(find_repo(tmp_path / "linked"), "main", NEW, "Add two")
+    assert clone.show("BACKLOG.md", "main") == NEW["BACKLOG.md"].decode()
+    assert clone.git("status", "--porcelain") == ""
