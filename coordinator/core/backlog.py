@@ -26,6 +26,8 @@ BIRTH_CHARS = 8
 SIMILARITY = 0.85
 #: Similarity is asked for only among so many removed and so many added items.
 SIMILAR_ITEMS = 100
+#: After so many full comparisons of titles everything is like everything, and no pair would be unique.
+SIMILAR_TRIES = 1_000
 
 #: Check marks as they are kept: none, ``[ ]``, ``[x]``, ``[-]``.
 NO_CHECK, OPEN, DONE, CANCELLED = "", " ", "x", "-"
@@ -318,15 +320,17 @@ def _by_similarity(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, in
     if len(removed) > SIMILAR_ITEMS or len(added) > SIMILAR_ITEMS:
         return []
     candidates: list[tuple[int, int]] = []
+    tries = 0
     for new in added:
         matcher = SequenceMatcher(None, "", match.titles[new], autojunk=False)
         for old in removed:
             matcher.set_seq1(match.old[old].title)
-            if (
-                matcher.real_quick_ratio() >= SIMILARITY
-                and matcher.quick_ratio() >= SIMILARITY
-                and matcher.ratio() >= SIMILARITY
-            ):
+            if matcher.real_quick_ratio() < SIMILARITY or matcher.quick_ratio() < SIMILARITY:
+                continue
+            tries += 1
+            if tries > SIMILAR_TRIES:
+                return []
+            if matcher.ratio() >= SIMILARITY:
                 candidates.append((new, old))
     of_new = Counter(new for new, _ in candidates)
     of_old = Counter(old for _, old in candidates)

@@ -17,7 +17,7 @@ from coordinator.core.task import is_id
 from coordinator.files import limits
 from coordinator.files.guard import Map, Node, Scalar, Seq
 
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,20})?)([smhd])\Z")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,40})?)([smhd])\Z")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _TIME = re.compile(
@@ -222,7 +222,7 @@ def deadline(node: object) -> int:
 
 
 def write_time(ms: int) -> str:
-    """Return ``2026-11-22T11:22:33.123Z`` for ms since the epoch; years before 1970 or after 9999 are moved to the edge."""
+    """Return ``2026-11-22T11:22:33.123Z`` for ms since the epoch; years outside 1970 to 9999 become the edge."""
     ms = min(max(ms, 0), LAST_MS)
     moment = _EPOCH + timedelta(milliseconds=ms)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

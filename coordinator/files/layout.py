@@ -6,7 +6,6 @@ coming back on a rerun and being taken over by a person's file need no rule of t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 from coordinator.core.agent import AgentRecord
@@ -135,9 +134,9 @@ def fold(files: Mapping[str, bytes], algorithm: str = "sha1") -> Folded:
     lines = {entry.id: f"BACKLOG.md:{entry.line}" for entry in backlog.entries}
     origins = {folder: origin for origin, folder in SPEC_FOLDERS.items()}
     for path, data in files.items():
-        where = PurePosixPath(path)
-        folder, name = str(where.parent), where.name.removesuffix(".yaml")
-        if where.suffix != ".yaml":
+        folder, _, file = path.rpartition("/")
+        name = file.removesuffix(".yaml")
+        if name == file:
             continue
         if folder == OPEN:
             status = loader.load_status(path, data, files.get(f"{OPEN}/{name}.result.json"))

@@ -7,7 +7,6 @@ come as a tuple. This module knows no repository: paths only name files in messa
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from coordinator.core.agent import AgentRecord, AgentSpec, Token
@@ -133,7 +132,7 @@ def load_status(path: str, data: bytes, result: bytes | None = None) -> Status |
         try:
             outcome = json.loads(result)
         except (ValueError, RecursionError) as error:
-            beside = str(PurePosixPath(path).with_name(file.result_file))
+            beside = f"{path.rpartition('/')[0]}/{file.result_file}"
             return (Problem(beside, what=f"not readable as JSON: {error}", hint="restore it from git"),)
     return Status(
         status=file.status,
@@ -166,7 +165,7 @@ def load_status(path: str, data: bytes, result: bytes | None = None) -> Status |
 
 def load_record(path: str, data: bytes) -> AgentRecord | Problems:
     """Read ``status/agents/<id>.yaml``; an empty file is an empty record."""
-    name = PurePosixPath(path).name.removesuffix(".yaml")
+    name = path.rpartition("/")[2].removesuffix(".yaml")
     try:
         root = guard.load(data, guard.HUB)
     except Unreadable as error:
@@ -241,7 +240,7 @@ def _read(
 
 def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:
     """Return the id that a file name says, and what is wrong with it."""
-    name = PurePosixPath(path).name.removesuffix(".yaml").removesuffix(".spec")
+    name = path.rpartition("/")[2].removesuffix(".yaml").removesuffix(".spec")
     if is_id(name, *reserved):
         return name, ()
     if ID_PATTERN.match(name):

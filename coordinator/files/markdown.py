@@ -61,8 +61,12 @@ def read(data: bytes, policy: Policy, path: str = "BACKLOG.md") -> Parsed | tupl
         text = guard.decode(data, limits.BACKLOG_BYTES)
     except Unreadable as error:
         return (Problem(path, error.line, error.column, "", error.what, error.hint),)
-    if sum(1 for _ in _BULLET_LINES.finditer(text)) > limits.BACKLOG_ITEMS:
+    what = ""
+    if text.count("\n") + text.count("\r") > limits.BACKLOG_LINES * (2 if "\r\n" in text else 1):
+        what = f"more than {limits.BACKLOG_LINES:,} lines"
+    elif sum(1 for _ in _BULLET_LINES.finditer(text)) > limits.BACKLOG_ITEMS:
         what = f"more than {limits.BACKLOG_ITEMS:,} list items"
+    if what:
         return (Problem(path, what=what, hint="move finished ones to another file"),)
     return parse(text, policy, path)
 
@@ -88,8 +92,8 @@ def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
 
 @cache
 def _parser() -> MarkdownIt:
-    """Block structure only: the words inside a paragraph are read here."""
-    parser = MarkdownIt("commonmark").enable("table")
+    """Block structure only: the words inside a paragraph are read here. A table's rows begin no list without help."""
+    parser = MarkdownIt("commonmark")
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser
 

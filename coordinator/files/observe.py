@@ -9,7 +9,6 @@ nothing about tasks; it blocks on git, so the hub runs it in an executor.
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
 from coordinator.core.agent import AgentSpec
@@ -181,17 +180,18 @@ class Observer:
         if (itself := entries.get(folder)) is not None and itself.mode != _FOLDER_MODE:
             problems.append(Problem(self._prefix + folder, what="is no folder", hint="make it one, or rename it"))
         for path, entry in sorted(entries.items()):
-            where = PurePosixPath(path)
-            if str(where.parent) != folder or where.name == "README.md":
+            parent, _, name = path.rpartition("/")
+            if parent != folder or name == "README.md":
                 continue
             shown = self._prefix + path
             if entry.mode == _FOLDER_MODE:
                 if path not in _HUB_CHILDREN:
                     hint = f"move its files up to {self._prefix}{folder}/"
                     problems.append(Problem(shown, what="a folder is not read", hint=hint))
-            elif where.suffix == ".yml":
-                problems.append(Problem(shown, what="is not read", hint=f"rename it to {where.stem}.yaml"))
-            elif where.suffix == ".yaml":
+            elif name.endswith(".yml"):
+                hint = f"rename it to {name.removesuffix('.yml')}.yaml"
+                problems.append(Problem(shown, what="is not read", hint=hint))
+            elif name.endswith(".yaml"):
                 files[shown] = entry
         return files
 
@@ -337,7 +337,7 @@ class _Shelf(Generic[V]):
 
 
 def _id(path: str) -> str:
-    return PurePosixPath(path).name.removesuffix(".yaml")
+    return path.rpartition("/")[2].removesuffix(".yaml")
 
 
 def _unfit(path: str, entry: Entry, most: int) -> Problem | None:
