@@ -33,6 +33,7 @@ from coordinator.git.objects import CommitObject, read_commits, read_objects
 from coordinator.git.parts import Layout, Part, people_parts
 from coordinator.git.repo import STATE_REF, Repo, read_ref
 from coordinator.git.run import GitError, git
+from coordinator.git.writing import WriterBusy, WritersLock
 from coordinator.ports import HUB_FOLDERS, Commit, Conflict, Fatal, Fold, ReadOnly
 
 #: What each hub folder's ``.gitattributes`` holds: nothing of a person's set-up may change the bytes of hub files.
@@ -49,6 +50,9 @@ STALE_LOCK_S = 1.0
 
 #: How long one git command of a flush may take, in seconds.
 FLUSH_TIMEOUT_S = 120.0
+
+#: How long to wait for the git of a hub that was killed in the middle of a flush, in seconds.
+WRITER_TIMEOUT_S = 10.0
 
 _DURABLE = ("core.fsync=all", "core.fsyncMethod=fsync", "fastimport.unpackLimit=0")
 _BY_HUB = ("--first-parent", "-E", f"--committer=<{re.escape(HUB_EMAIL)}>")
@@ -74,14 +78,16 @@ class InvariantBroken(RuntimeError):
 class GitStore:
     """The state branch of one repository; keeps the contract of ``coordinator.ports.Store``.
 
-    One flush at a time; ``read`` and ``load`` may run beside it in other threads.
+    One flush at a time; ``read`` and ``load`` may run beside it in other threads. ``load`` waits for the git processes
+    of a flush under way, also one whose hub was killed, so that what it returns is not moved by them afterwards.
     """
 
     def __init__(self, repo: Repo, root: str = ".", ref: str = STATE_REF) -> None:
         self._repo = repo
         self._layout = Layout.of(root)
         self._ref = ref
-        self._writing = threading.Lock()
+        self._one_at_a_time = threading.Lock()
+        self._writers = WritersLock(repo.agentcom_dir / "flush.lock")
         self._tip: str | None = None
         self._loaded = False
         self._sweep_due = True
@@ -93,6 +99,7 @@ class GitStore:
 
     def load(self) -> Fold:
         """Read the branch. Raises Conflict when its tip is not a hub's commit, Fatal when it cannot be read."""
+        self._writers.wait(WRITER_TIMEOUT_S)
         try:
             tip = read_ref(self._repo, self._ref)
             fold = Fold() if tip is None else self._fold(tip)
@@ -124,17 +131,30 @@ class GitStore:
             for path in (*commit.puts, *commit.deletes):
                 if not self._layout.is_hub_file(path):
                     raise ValueError(f"{path!r} is no file of the hub's folders: the hub writes nowhere else")
-        with self._writing:
+        with self._one_at_a_time:
             if not self._loaded:
                 self.load()
             if not commits:
                 if self._tip is None:
                     raise ValueError("an empty flush before the first commit has no tip to return")
                 return self._tip
-            return self._append(commits)
+            try:
+                with self._writers.hold(WRITER_TIMEOUT_S):
+                    return self._append(commits)
+            except WriterBusy as error:
+                raise ReadOnly(f"{self._name}: nothing was written: {error}") from error
+            except OSError as error:
+                raise self._failed_here(error) from error
 
     def _git(self, *argv: str, data: bytes | None = None) -> bytes:
-        return git(*argv, git_dir=self._repo.common_dir, input=data, timeout=FLUSH_TIMEOUT_S, config=_DURABLE)
+        return git(
+            *argv,
+            git_dir=self._repo.common_dir,
+            input=data,
+            timeout=FLUSH_TIMEOUT_S,
+            config=_DURABLE,
+            pass_fds=self._writers.held,
+        )
 
     @property
     def _name(self) -> str:

@@ -94,17 +94,18 @@ def git(
     config: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    pass_fds: Sequence[int] = (),
 ) -> bytes:
     """Run one git command the hub's way and return its standard output.
 
     ``git_dir`` names the repository without looking for it (and without a work tree); ``cwd`` lets git find it.
-    ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds. With ``check``
-    false a failing command returns what it printed. Raises GitError; a command out of time is killed with everything it
-    started.
+    ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds, ``pass_fds`` are
+    open files (locks) that git keeps open as long as it runs. With ``check`` false a failing command returns what it
+    printed. Raises GitError; a command out of time is killed with everything it started.
     """
     options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
     place = [] if git_dir is None else [f"--git-dir={git_dir}"]
-    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check)
+    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check, pass_fds)
 
 
 def git_as_person(
@@ -158,6 +159,7 @@ def _run(
     timeout: float,
     env: dict[str, str],
     check: bool,
+    pass_fds: Sequence[int] = (),
 ) -> bytes:
     try:
         process = subprocess.Popen(
@@ -167,6 +169,7 @@ def _run(
             stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
             start_new_session=True,  # a group of its own to kill, and no terminal on which ssh could ask
         )
     except FileNotFoundError as error:

@@ -1,5 +1,6 @@
 """What the journal does to a real repository, beyond the contract of every store."""
 
+import fcntl
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -363,6 +365,38 @@ def test_a_root_of_its_own_keeps_a_products_folders_of_the_same_names(tmp_path: 
     assert store.read("status/hub.yaml") == b"1"
 
 
+def test_a_git_process_that_outlives_its_hub_is_waited_for_before_the_branch_is_read(
+    clone: Clone, store: GitStore
+) -> None:
+    before = clone.head(STATE)
+    after = store.flush((commit({"status/open/t-2.yaml": b"1"}),))
+    clone.git("update-ref", f"refs/heads/{STATE}", before)
+    with (clone.path / ".git/agentcom/flush.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        orphan = subprocess.Popen(
+            ["sh", "-c", f"read go; git update-ref refs/heads/{STATE} {after}"],
+            cwd=clone.path,
+            stdin=subprocess.PIPE,
+            env=git_env(),
+            pass_fds=(lock.fileno(),),
+        )
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(GitStore(clone.repo).load)
+        orphan.communicate(b"go\n")
+        assert loading.result(30).tip == after
+
+
+def test_a_writer_that_never_ends_makes_a_flush_read_only(
+    clone: Clone, store: GitStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "WRITER_TIMEOUT_S", 0.0)
+    with (clone.path / ".git/agentcom/flush.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ReadOnly, match=r"still holds .*flush\.lock"):
+            store.flush((commit({"status/open/t-2.yaml": b"1"}),))
+        assert store.load().tip == clone.head(STATE)
+
+
 def test_replaced_objects_do_not_change_what_the_hub_reads(clone: Clone, store: GitStore) -> None:
     good = store.load()
     clone.git("replace", clone.head(STATE), clone.head("main"))
@@ -439,7 +473,7 @@ def test_a_flushing_process_killed_at_any_time_leaves_a_branch_with_all_it_ackno
 @pytest.fixture
 def kill_after() -> Callable[[subprocess.Popen[str], int], int]:
     def kill(process: subprocess.Popen[str], round_: int) -> int:
-        """Kill -9 the process and its git in the middle of the flush after next; return what it said was durable."""
+        """Kill -9 the process, as a hub dies, in a flush and leave its git alone; return what it said was durable."""
         import time
 
         assert process.stdout is not None
@@ -449,7 +483,6 @@ def kill_after() -> Callable[[subprocess.Popen[str], int], int]:
                 last = int(process.stdout.readline())
             time.sleep(round_ * 0.003)  # spreads the blow over the phases of one flush; no outcome depends on it
             process.kill()
-            os.killpg(process.pid, signal.SIGKILL)
             rest = [line for line in process.stdout.read().splitlines() if line.strip()]
         return int(rest[-1]) if rest else last
 
