@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from coordinator.core.events import (
@@ -35,11 +35,12 @@ from coordinator.core.events import (
 )
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import Why
-from coordinator.core.task import Origin, Spec, Task
+from coordinator.core.task import Task
 from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
+from coordinator.memoir import known_now, read_back, rebuild, wanted_finished
 from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, Store
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
 
@@ -122,7 +123,9 @@ class Hub:
         *,
         net: Net | None = None,
         may_write: Callable[[], bool] = lambda: True,
+        objections: Callable[[str], tuple[str, ...]] = lambda commit: (),
     ) -> None:
+        """``may_write`` is asked before each flush; ``objections`` says why a source commit must not be observed."""
         self.core = Core()
         self.net: Net = net or SilentNet()
         self.problems: tuple[Problem, ...] = ()
@@ -138,11 +141,12 @@ class Hub:
         self._clock = clock
         self._identity = identity
         self._may_write = may_write
+        self._objections = objections
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
         self._stopping = False
-        self._closed: dict[str, str] = {}
+        self._closed: Mapping[str, str] = {}
         self._backlog = layout.Folded().backlog
         self._files: dict[str, bytes] = {}
         self._policy_blob = ""
@@ -185,6 +189,12 @@ class Hub:
             return Why("hub_readonly", f"the hub cannot write: {self.read_only}")
         return found
 
+    async def all_tasks(self, limit: int) -> list[Task]:
+        """Return every open task and at most ``limit`` finished ones, the newest days first."""
+        newest = sorted(self.core.memory.closed, key=lambda name: self._closed.get(name, ""), reverse=True)
+        await self._recall(newest[:limit])
+        return list(self.core.memory.tasks.values())
+
     async def task(self, task_id: str) -> Task | None:
         """Return a task, also a finished one that is not in memory."""
         await self._recall([task_id])
@@ -198,45 +208,19 @@ class Hub:
         Raises what the store raises; Conflict when the branch is not a hub's.
         """
         fold = await self._in(self._journal, self._store.load)
-        folded = layout.fold(fold.files)
+        rebuilt = await self._in(self._journal, rebuild, self.core, fold, self._observer, self._store.read)
+        folded = rebuilt.folded
         self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}
-        self._closed = dict(fold.closed)
+        self._closed = fold.closed
         self._backlog = folded.backlog
         self._policy_blob = str(folded.hub.get("policy", ""))
         self.tip, self.observed = fold.tip, fold.source
         before = folded.hub.get("hub_id")
         self.claim = Claim(int(folded.hub.get("epoch", 0)) + 1, self._identity.hub_id)
-        baseline = await self._restore(fold, folded)
         await self._claim(fold, new_hub=before is not None and before != self._identity.hub_id)
-        await self._observe_first(baseline)
+        await self._observe_first(rebuilt.baseline)
         self.problems = (*folded.problems, *self.problems)
         self.ready.set()
-
-    async def _restore(self, fold: Fold, folded: layout.Folded) -> Observation | None:
-        """Rebuild the memory: statuses and records from the branch, people's specifications from what was observed.
-
-        Returns the last observation, looked at again.
-        """
-        for record in folded.records.values():
-            self.core.restore_record(record)
-        self.core.restore_closed(frozenset(fold.closed))
-        seen: Observation | None = None
-        if fold.source is not None:
-            known = self._known(folded)
-            seen = await self._in(self._compile, self._observer.look, fold.source, fold.source, known)
-            self.core.memory.policy = seen.policy
-            for spec in seen.agents.values():
-                self.core.memory.put_spec(spec)
-        specs = {**folded.specs, **(seen.specs if seen else {})}
-        places = seen.places if seen else {}
-        for task_id, status in sorted(folded.statuses.items()):
-            task = Task(specs.get(task_id) or Spec(task_id, task_id, where=f"tasks/{task_id}.yaml"), status)
-            if task_id in places:
-                task = replace(task, lane=places[task_id][0], position=places[task_id][1])
-            self.core.restore(task)
-        await self._recall_dependencies(specs)
-        self.core.restore_wanted(frozenset(specs))
-        return seen
 
     async def _claim(self, fold: Fold, *, new_hub: bool) -> None:
         source = fold.source or await self._in(self._journal, self._source.tip)
@@ -312,7 +296,7 @@ class Hub:
         effects: list[Effect] = []
         for letter in letters:
             if isinstance(letter.content, _Look):
-                await self._recall_dependencies(letter.content.seen.specs)
+                await self._recall(wanted_finished(letter.content.seen.specs.values()))
                 commits += self._take_in(letter.content)
                 decided = self.core.handle(_observed(letter.content.seen), self.now())
             else:
@@ -409,25 +393,18 @@ class Hub:
             return None
         if not await self._in(self._compile, self._source.needs_observation, tip, self.observed):
             return None
+        objections = await self._in(self._compile, self._objections, tip)
+        if objections:
+            self.problems = tuple(
+                Problem(f"{self._identity.source_ref} at {tip[:10]}", what=text) for text in objections
+            )
+            for problem in self.problems:
+                _log.warning("%s", problem)
+            return None
         return await self._in(self._compile, self._observer.look, tip, self.observed, self._known())
 
-    def _known(self, folded: layout.Folded | None = None) -> Known:
-        """Return the memory as the observer needs it, as values that stay as they are."""
-        memory = self.core.memory
-        tasks = list(memory.tasks.values())
-        statuses = folded.statuses if folded else {task.id: task.status for task in tasks}
-        finished = {task.id for task in tasks if task.finished} | memory.closed
-        specs = dict(folded.specs) if folded else {task.id: task.spec for task in tasks if task.open}
-        hub_made = {task_id for task_id, spec in specs.items() if spec.origin is not Origin.FILE}
-        return Known(
-            finished=frozenset(finished),
-            used=frozenset(statuses) | memory.closed | memory.tasks.keys(),
-            backlog=self._backlog,
-            specs=specs,
-            accepted_tasks={name: status.spec for name, status in statuses.items() if name not in hub_made},
-            accepted_agents={agent.id: agent.record.accepted for agent in memory.agents.values()},
-            accepted_policy=self._policy_blob,
-        )
+    def _known(self) -> Known:
+        return known_now(self.core.memory, self._backlog, self._policy_blob)
 
     def _take_in(self, look: _Look) -> tuple[Commit, ...]:
         """Note what was observed; return the commits that say so."""
@@ -445,21 +422,14 @@ class Hub:
         self._remember(*commits)
         return commits
 
-    # --- finished tasks
-
-    async def _recall_dependencies(self, specs: Mapping[str, Spec]) -> None:
-        """Bring those finished tasks back that something waits for, or that somebody wants to run again."""
-        names = {dependency for spec in specs.values() for dependency in spec.depends_on}
-        names |= {spec.id for spec in specs.values() if spec.rerun}
-        await self._recall(sorted(names))
-
-    async def _recall(self, names: list[str]) -> None:
-        for name in names:
-            if name not in self.core.memory.closed or name not in self._closed:
-                continue
-            found = await self._in(self._journal, layout.read_closed, self._closed[name], self._store.read)
-            if isinstance(found, layout.Closed):
-                self.core.restore(Task(found.spec or Spec(name, name), found.status))
+    async def _recall(self, names: Iterable[str]) -> None:
+        """Bring finished tasks back into memory that somebody speaks of."""
+        wanted = self.core.memory.closed.intersection(names)
+        if not wanted:
+            return
+        for task in await self._in(self._journal, read_back, wanted, self._closed, self._store.read):
+            if task.id in self.core.memory.closed:
+                self.core.restore(task)
 
     async def _in(self, executor: Executor, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call, *args)

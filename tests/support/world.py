@@ -1,6 +1,6 @@
 """A small world around the core: a clock, agents that say what the test wants, and everything that was decided."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from coordinator.core.agent import AgentSpec, Session
@@ -50,6 +50,7 @@ class World:
         self.seen: list[Effect] = []
         self.history: list[Effect] = []
         self._count = 0
+        self.check: Callable[[list[Effect]], None] = lambda effects: None
         self.handle(Started())
 
     # --- driving
@@ -57,6 +58,7 @@ class World:
     def handle(self, event: Happening) -> list[Effect]:
         self.seen = self.core.handle(event, self.now)
         self.history += self.seen
+        self.check(self.seen)
         return self.seen
 
     def observe(self) -> list[Effect]:

@@ -1,0 +1,91 @@
+"""What the commands share: how they fail, print and find the repository."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from coordinator.git.person import CannotCommit, NoIdentity
+
+#: Version of every JSON object that a command prints.
+SCHEMA_VERSION = 1
+EXIT_FAILED = 1
+EXIT_WOULD_CHANGE = 2
+EXIT_USAGE = 64
+EXIT_FILES_WRONG = 65
+EXIT_NO_REPOSITORY = 66
+EXIT_NO_HUB = 69
+EXIT_PORT_IN_USE = 73
+EXIT_LOCKED = 75
+EXIT_REFUSED = 77
+EXIT_CONFIG = 78
+
+
+class Failure(click.ClickException):
+    """One clear line on stderr and a distinct exit code."""
+
+    def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(text)
+        self.code = exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"agentcom: {self.message}", err=True)
+
+
+def fail(text: str, exit_code: int = EXIT_FAILED) -> NoReturn:
+    """End the command with one line and an exit code of DECISIONS 17."""
+    raise Failure(text, exit_code)
+
+
+def refuse(error: CannotCommit) -> NoReturn:
+    """End the command because a person's commit could not be made."""
+    fail(str(error), EXIT_CONFIG if isinstance(error, NoIdentity) else EXIT_FAILED)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object with its schema version first."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **value}, ensure_ascii=False, indent=2))
+
+
+def table(rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """Return rows as aligned columns; the last column is as long as it likes."""
+    lines = [[_clean(cell) for cell in row] for row in rows]
+    if not lines:
+        return ""
+    widths = [max(len(row[number]) for row in lines) for number in range(len(lines[0]) - 1)]
+    return "\n".join(
+        (indent + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])).rstrip()
+        for row in lines
+    )
+
+
+def _clean(text: str) -> str:
+    """Return text that cannot play with the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def directory_option(function: Any) -> Any:
+    """Add ``--repo DIR`` (default: the current directory)."""
+    return click.option(
+        "--repo",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(),
+        show_default="the current directory",
+        help="A directory inside the repository.",
+    )(function)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+__all__ = [
+    "Failure",
+    "directory_option",
+    "fail",
+    "json_option",
+    "print_json",
+    "refuse",
+    "table",
+]

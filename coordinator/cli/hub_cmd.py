@@ -1,0 +1,43 @@
+"""``agentcom hub``: run the hub in the foreground."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, directory_option, fail
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        fail(f"--listen {text}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
+    host = host.removeprefix("[").removesuffix("]")
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        fail(f"--listen {text}: this version listens on loopback only; use 127.0.0.1:{port}", EXIT_USAGE)
+    return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
+@click.command("hub")
+@directory_option
+@click.option("--listen", default="127.0.0.1:4000", show_default=True, help="HOST:PORT; port 0 takes a free one.")
+@click.option("--source", help="The branch that people write on (default: the one that HEAD names at first start).")
+def command(directory: Path, listen: str, source: str | None) -> None:
+    """Run the hub: watch the repository, hand out work, keep the trail on agentcom/state.
+
+    Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
+    """
+    host, port = _address(listen)
+    from coordinator import log
+    from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
+
+    log.set_up()
+    options = Options(directory.absolute(), host, port, source)
+    try:
+        asyncio.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
+    except Conflict as error:
+        fail(f"stopped: {error}", EXIT_FAILED)
+    except Fatal as error:
+        fail(f"stopped, the disk cannot be trusted: {error}", EXIT_FAILED)

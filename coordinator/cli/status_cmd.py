@@ -1,0 +1,82 @@
+"""``agentcom status``: what is going on, in one screen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.cli.common import directory_option, json_option, print_json, table
+from coordinator.cli.reading_options import hub_option, look
+
+#: How many tasks of one kind are listed before "and n more".
+SHOWN = 10
+_IN_HAND = ("assigned", "working", "blocked", "in_review")
+_BAD_ENDS = ("failed", "rejected")
+
+
+@click.command("status")
+@directory_option
+@hub_option
+@json_option
+def command(directory: Path, hub: str | None, as_json: bool) -> None:
+    """Say what is going on: tasks, agents, problems, and as of when."""
+    picture = look(directory, hub)
+    if as_json:
+        print_json({**picture.summary, **picture.origin, "agents": picture.agents, "problems": picture.problems})
+        return
+    click.echo(picture.as_of)
+    counts = {name: number for name, number in picture.summary.get("by_status", {}).items() if number}
+    click.echo("tasks: " + (", ".join(f"{number} {name}" for name, number in counts.items()) or "none"))
+    if picture.summary.get("read_only"):
+        click.echo(f"READ-ONLY: {picture.summary['read_only']}")
+    _agents(picture.agents)
+    _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner)
+    _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason)
+    _tasks("failed:", [t for t in picture.tasks if t["status"] in _BAD_ENDS], lambda task: task["reason"])
+    if picture.problems:
+        click.echo("problems:")
+        for problem in picture.problems:
+            click.echo(f"  {problem_line(problem)}")
+
+
+def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
+    if not agents:
+        click.echo("agents: none; add one with `agentcom agent add ID`")
+        return
+    click.echo("agents:")
+    rows = [(agent["agent_id"], agent["fsm_state"], agent["current_task_id"] or "-", _flags(agent)) for agent in agents]
+    click.echo(table(rows, "  "))
+
+
+def _flags(agent: Mapping[str, Any]) -> str:
+    flags = ", ".join(agent["flags"])
+    return f"{flags} ({agent['parked_reason']})" if agent["parked_reason"] else flags
+
+
+def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any) -> None:
+    if not tasks:
+        return
+    click.echo(title)
+    rows = [(task["id"], task["status"], task["title"][:60], str(say(task) or "")) for task in tasks[:SHOWN]]
+    click.echo(table(rows, "  "))
+    if len(tasks) > SHOWN:
+        click.echo(f"  and {len(tasks) - SHOWN} more: agentcom task list")
+
+
+def _owner(task: Mapping[str, Any]) -> str:
+    owner = task["assigned_to"] or task["last_owner"] or ""
+    return f"{owner}, attempt {task['attempt']}" + (f": {task['question']}" if task["question"] else "")
+
+
+def _reason(task: Mapping[str, Any]) -> str:
+    return str((task["why"] or {}).get("text", ""))
+
+
+def problem_line(problem: Mapping[str, Any]) -> str:
+    """Return a problem as ``path:line:col: field: what, what to do``."""
+    place = problem["path"]
+    if problem["line"]:
+        place += f":{problem['line']}" + (f":{problem['column']}" if problem["column"] else "")
+    text = ", ".join(part for part in (problem["what"], problem["hint"]) if part)
+    return ": ".join(part for part in (place, problem["field"], text) if part)

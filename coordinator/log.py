@@ -1,0 +1,52 @@
+"""Logging of the hub: one line an event, for people on a terminal and as JSON elsewhere, without secrets.
+
+Standard library only. Whatever looks like a token is redacted in the formatter, so that no call site can forget it.
+"""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+_SECRET = re.compile(r"ac_[A-Za-z0-9_-]{20,}|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+
+
+def redact(text: str) -> str:
+    """Return ``text`` without tokens and passwords."""
+    return _SECRET.sub("[redacted]", text)
+
+
+class _Human(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        text = f"{clock} {level}{record.getMessage()}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return redact(text)
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return redact(json.dumps(said, ensure_ascii=False))
+
+
+def set_up(stream: TextIO = sys.stderr) -> None:
+    """Send the log to ``stream``: readable on a terminal, one JSON object a line otherwise."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Human() if stream.isatty() else _Json())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for noisy in ("uvicorn", "uvicorn.error", "websockets", "watchdog", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,97 @@
+"""What belongs to one clone and to no branch: the files under ``<common git dir>/agentcom``.
+
+Which hub this is (``hub-id``), the admin token, where the running hub listens (``hub.json``), and what
+``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; only the hub id is then a new one.
+"""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+#: Crockford's base 32, lower case (DECISIONS 8).
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder ``agentcom`` under the common git directory."""
+
+    folder: Path
+
+    def hub_id(self) -> str:
+        """Return this clone's hub id, made at the first call: ``h-`` and 8 characters."""
+        path = self.folder / "hub-id"
+        try:
+            return path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            made = "h-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+            _write(path, made + "\n", 0o644)
+            return made
+
+    def admin_token(self) -> str:
+        """Return the admin token of this machine, made at the first call; readable by its owner alone."""
+        path = self.folder / "admin.token"
+        try:
+            return path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            made = new_token()
+            _write(path, made + "\n", 0o600)
+            return made
+
+    def write_hub(self, url: str, hub_id: str, started_at: int) -> None:
+        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch."""
+        said = {
+            "schema_version": SCHEMA_VERSION,
+            "url": url,
+            "pid": os.getpid(),
+            "hub_id": hub_id,
+            "started_at": started_at,
+        }
+        _write(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
+
+    def read_hub(self) -> dict[str, Any] | None:
+        """Return what the last hub said of itself, None when none did. It may be dead."""
+        return _read(self.folder / "hub.json")
+
+    def forget_hub(self) -> None:
+        """Say that no hub runs here any more."""
+        (self.folder / "hub.json").unlink(missing_ok=True)
+
+    def write_init(self, source: str, backlog: str | None) -> None:
+        """Keep what init found: the source ref, and the blob id of the BACKLOG.md that existed then."""
+        said = {"schema_version": SCHEMA_VERSION, "source": source, "backlog": backlog}
+        _write(self.folder / "init.json", json.dumps(said, indent=1) + "\n", 0o644)
+
+    def read_init(self) -> dict[str, Any] | None:
+        """Return what init found, None when it never ran here."""
+        return _read(self.folder / "init.json")
+
+
+def new_token() -> str:
+    """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8)."""
+    return "ac_" + secrets.token_urlsafe(32)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write a small file whole: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    temporary.replace(path)

@@ -1,0 +1,325 @@
+"""One running hub: repository, lock, store, watcher, core and port put together, from start to the last goodbye.
+
+This is where shell modules meet; none of them knows another. What the hub does is decided elsewhere.
+
+    CannotStart              the hub did not start and nothing was changed; ``exit_code`` of DECISIONS 17
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coordinator import __version__
+from coordinator.core.machine import State
+from coordinator.core.policy import Policy
+from coordinator.core.scheduler import Why
+from coordinator.core.task import Task
+from coordinator.core.timers import Now
+from coordinator.files import layout, loader
+from coordinator.files.observe import POLICY, Observer
+from coordinator.git import history
+from coordinator.git.journal import GitStore
+from coordinator.git.lock import HubLock, RepositoryLocked
+from coordinator.git.repo import (
+    STATE_REF,
+    GitSource,
+    NoRepository,
+    Repo,
+    RepoError,
+    check_repo,
+    find_repo,
+    head_ref,
+    read_ref,
+)
+from coordinator.git.watcher import Watcher
+from coordinator.hub import Hub, Identity
+from coordinator.place import Place
+from coordinator.ports import Conflict, Fatal
+from coordinator.web import present
+from coordinator.web.api import Bridge, make_app
+from coordinator.web.asgi import Port, listen, make_server
+from coordinator.web.auth import Doorkeeper
+from coordinator.web.sockets import Sessions
+
+_log = logging.getLogger("agentcom.hub")
+
+#: Finished tasks that a list reads back at most.
+CLOSED_SHOWN = 1_000
+#: Commits of one task's history that are shown.
+HISTORY_SHOWN = 200
+
+
+class CannotStart(Exception):
+    """The hub did not start; the text is one line for people."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(text)
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> Now:
+        return Now(time.monotonic(), time.time_ns() // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one."""
+
+    repo: Path
+    host: str = "127.0.0.1"
+    port: int = 4000
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The repository as the hub sees it before it starts."""
+
+    repo: Repo
+    place: Place
+    source_ref: str
+    root: str
+
+
+def survey(directory: Path, source: str | None = None) -> Ground:
+    """Find out which branch of which repository is the source. Raises CannotStart."""
+    try:
+        repo = find_repo(directory)
+        check_repo(repo)
+    except NoRepository as error:
+        raise CannotStart(str(error), 66) from None
+    except RepoError as error:
+        raise CannotStart(str(error), 78) from None
+    place = Place(repo.agentcom_dir)
+    ref = _source_ref(repo, place, source)
+    root = _root_of(repo, ref)
+    return Ground(repo, place, ref, root)
+
+
+def _source_ref(repo: Repo, place: Place, wanted: str | None) -> str:
+    """Return the recorded source, else the one asked for, else init's, else HEAD's (DECISIONS 5)."""
+    recorded = _recorded_source(repo)
+    asked = None if wanted is None else wanted if wanted.startswith("refs/") else f"refs/heads/{wanted}"
+    if recorded is not None:
+        if asked not in (None, recorded):
+            raise CannotStart(f"this repository's source is {recorded}; it cannot be changed to {asked}", 78)
+        return recorded
+    found = asked or (place.read_init() or {}).get("source") or head_ref(repo)
+    if not isinstance(found, str):
+        raise CannotStart("HEAD names no branch: switch to the branch that people work on, or name it by --source", 78)
+    if found.startswith("refs/heads/agentcom/"):
+        raise CannotStart(f"{found} belongs to the hub and cannot be the source: switch to the people's branch", 78)
+    return found
+
+
+def _recorded_source(repo: Repo) -> str | None:
+    """Return the source that the first claim recorded, whichever folder is root."""
+    tip = read_ref(repo, STATE_REF)
+    if tip is None:
+        return None
+    root = _root_at(repo, tip)
+    data = GitStore(repo, root).read(layout.HUB)
+    said = loader.load_mapping(layout.HUB, data) if data is not None else {}
+    source = said.get("source") if isinstance(said, dict) else None
+    return source if isinstance(source, str) else None
+
+
+def _root_of(repo: Repo, ref: str) -> str:
+    state = read_ref(repo, STATE_REF)
+    commit = state or read_ref(repo, ref)
+    return "." if commit is None else _root_at(repo, commit)
+
+
+def _root_at(repo: Repo, commit: str) -> str:
+    """Return the ``root`` that agentcom.yaml names at a commit; a wrong file names none."""
+    source = GitSource(repo, "refs/heads/none")
+    entry = source.entries(commit).get(POLICY)
+    if entry is None:
+        return "."
+    data = source.blobs((entry.oid,)).get(entry.oid, b"")
+    policy = loader.load_policy(POLICY, data, entry.oid)
+    return policy.root if isinstance(policy, Policy) else "."
+
+
+class HubView:
+    """What the HTTP API and the command line see of a running hub."""
+
+    def __init__(self, hub: Hub, ground: Ground, started_at: int) -> None:
+        self._hub = hub
+        self._ground = ground
+        self._started_at = started_at
+
+    def now(self) -> Now:
+        return self._hub.now()
+
+    def why(self, task: Task) -> Why | None:
+        return self._hub.why(task)
+
+    async def task(self, task_id: str) -> Task | None:
+        return await self._hub.task(task_id)
+
+    async def tasks(self) -> list[Task]:
+        return await self._hub.all_tasks(CLOSED_SHOWN)
+
+    async def history(self, task_id: str) -> list[dict[str, Any]]:
+        """Return a task's commits, newest first."""
+        ground = self._ground
+        records = await asyncio.to_thread(history.log, ground.repo, STATE_REF, task_id, HISTORY_SHOWN, root=ground.root)
+        return [record_json(record) for record in records]
+
+    def agents(self) -> list[dict[str, Any]]:
+        agents = self._hub.core.memory.agents
+        return [present.agent_json(agents[name]) for name in sorted(agents)]
+
+    def problem_list(self) -> list[dict[str, Any]]:
+        return [
+            {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
+            for p in self._hub.problems
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the state of the whole in one object (``agentcom status``)."""
+        memory = self._hub.core.memory
+        by_status = dict.fromkeys((str(state) for state in State), 0)
+        for task in memory.tasks.values():
+            by_status[str(task.state)] += 1
+        return {
+            "hub_id": self._hub.claim.hub_id,
+            "epoch": self._hub.claim.epoch,
+            "version": __version__,
+            "source": self._ground.source_ref,
+            "observed_commit": self._hub.observed,
+            "state_commit": self._hub.tip,
+            "started_at": present.rfc3339(self._started_at),
+            "as_of": present.rfc3339(self._hub.now().wall),
+            "read_only": self._hub.read_only,
+            "by_status": by_status,
+            "closed_before_start": len(memory.closed),
+            "commits_since_start": self._hub.figures.commits,
+            "flush_ms_p50": _median(self._hub.figures.flush_ms),
+            "agents": self.agents(),
+            "problems": self.problem_list(),
+        }
+
+
+def _median(values: list[float]) -> float | None:
+    return round(sorted(values)[len(values) // 2], 2) if values else None
+
+
+def record_json(record: history.Record) -> dict[str, Any]:
+    """Return one commit of the audit trail as JSON."""
+    return {
+        "commit": record.commit,
+        "time": present.rfc3339(record.time_ms),
+        "time_ms": record.time_ms,
+        "author": record.author,
+        "subject": record.subject,
+        "event": record.event,
+        "task": record.task,
+        "agent": record.agent,
+        "generation": record.generation,
+    }
+
+
+async def serve(options: Options, announce: Callable[[str], None]) -> None:
+    """Run one hub until SIGTERM or SIGINT; ``announce`` hears the URL once agents may connect.
+
+    Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
+    Fatal when the disk cannot be trusted.
+    """
+    ground = await asyncio.to_thread(survey, options.repo, options.source)
+    lock = HubLock(ground.repo)
+    try:
+        lock.acquire()
+    except RepositoryLocked as error:
+        raise CannotStart(str(error), 75) from None
+    try:
+        await _serve_locked(options, ground, lock, announce)
+    finally:
+        lock.release()
+
+
+async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announce: Callable[[str], None]) -> None:
+    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    _refuse_occupied(source, ground)
+    try:
+        listener = listen(options.host, options.port)
+    except OSError as error:
+        raise CannotStart(_cannot_listen(options, error), 73) from None
+    clock = SystemClock()
+    identity = Identity(ground.place.hub_id(), ground.source_ref, __version__)
+    branch = ground.source_ref.removeprefix("refs/heads/")
+    hub = Hub(
+        GitStore(ground.repo, ground.root),
+        source,
+        Observer(source, branch, ground.root),
+        clock,
+        identity,
+        may_write=lock.still_ours,
+        objections=lambda commit: source.problems(commit, first=False),
+    )
+    with contextlib.closing(listener), contextlib.closing(hub):
+        await hub.start()
+        started_at = clock.now().wall
+        door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
+        sessions = Sessions(hub, door, hub.core.memory.agents)
+        hub.net = sessions
+        view = HubView(hub, ground, started_at)
+        flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
+        server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        working = asyncio.create_task(hub.run(), name="hub")
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
+        _stop_on_signals(hub)
+        try:
+            async with Watcher(ground.repo, [ground.source_ref], hub.look):
+                ground.place.write_hub(url, identity.hub_id, started_at)
+                lock.publish(url)
+                announce(url)
+                await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sessions.shut()
+            server.should_exit = True
+            hub.stop()
+            results = await asyncio.gather(working, serving, return_exceptions=True)
+            ground.place.forget_hub()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+
+def _refuse_occupied(source: GitSource, ground: Ground) -> None:
+    """Refuse a source that uses the hub's paths for something else, before the first observation (Git rules)."""
+    tip = source.tip()
+    if tip is None or read_ref(ground.repo, STATE_REF) is not None:
+        return
+    problems = source.problems(tip, first=True)
+    if problems:
+        raise CannotStart("; ".join(problems), 78)
+
+
+def _cannot_listen(options: Options, error: OSError) -> str:
+    where = f"{options.host}:{options.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use: stop what listens there, or choose another port with --listen {options.host}:PORT"
+    return f"cannot listen on {where}: {error.strerror or error}; choose another address with --listen HOST:PORT"
+
+
+def _stop_on_signals(hub: Hub) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hub.stop)
+
+
+__all__ = ["CannotStart", "Conflict", "Fatal", "Ground", "HubView", "Options", "record_json", "serve", "survey"]
