@@ -34,8 +34,6 @@ RESULT_INLINE_DEPTH = 8
 
 #: One capability, label, repository or branch name; a person's or an agent's name.
 WORD_CHARS = 200
-#: Entries of one list in a person's file.
-LIST_ITEMS = 500
 #: Longest duration that may be written, in seconds: one year.
 DURATION_S = 366 * 86_400.0
 RETRIES = 100

@@ -47,8 +47,6 @@ def _list(node: object) -> object:
     if not isinstance(node, Seq):
         hint = f"write [{convert.shown(node.value)}]" if isinstance(node, Scalar) else 'write "- " before each entry'
         raise wrong(f"expected a list, got {kind_of(node)}", hint)
-    if len(node) > limits.LIST_ITEMS:
-        raise wrong(f"more than {limits.LIST_ITEMS} entries", "make it shorter")
     return node
 
 

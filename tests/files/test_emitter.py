@@ -15,7 +15,7 @@ from coordinator.core.task import Attempt, End, Spec, Status
 from coordinator.files import emitter, loader
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(strategies.statuses)
 def test_a_status_comes_back_as_it_was_written(status):
     data = emitter.emit_status(status)
@@ -23,7 +23,7 @@ def test_a_status_comes_back_as_it_was_written(status):
     assert yaml.safe_load(data)["status"] == status.status.value
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(strategies.specs)
 def test_a_hub_made_specification_comes_back_as_it_was_written(spec):
     data = emitter.emit_spec(spec)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.core.backlog import CANCELLED, DONE, NO_CHECK, OPEN
+from coordinator.core.backlog import CANCELLED, DONE, NO_CHECK, OPEN, MapEntry, spec_of
 from coordinator.core.policy import DEFAULT_LANES, Lane, Policy
 from coordinator.core.task import Priority
-from coordinator.files import markdown
+from coordinator.files import emitter, loader, markdown
 
 
 def parse(text: str, **policy):
@@ -232,8 +232,30 @@ def test_a_file_too_large_or_not_utf8_is_a_problem_and_not_an_empty_backlog():
         assert what in str(result[0])
 
 
-@settings(max_examples=120, deadline=None)
-@given(st.text("-*+[]x() #!@:`<>|~\n\t ab1*_", max_size=80) | st.text(max_size=60))
+written = st.text("-*+[]x() #!@:`<>|~\n\t ab1*_", max_size=80) | st.text(max_size=60)
+
+
+@settings(max_examples=80, deadline=None)
+@given(written)
+def test_the_hub_can_read_back_what_it_writes_of_any_item(text):
+    for item in parse("## Ready\n" + text).items:
+        if not item.valid:
+            continue
+        spec = spec_of(item, MapEntry("t-1", "", "", Lane.READY, item.line))
+        back = loader.load_hub_task("tasks/backlog/t-1.yaml", emitter.emit_spec(spec), "", where=spec.where)
+        assert back == spec
+
+
+def test_the_hub_can_read_back_an_item_of_unusual_size():
+    labels = " ".join(f"#l{number}" for number in range(800))
+    item, _ = one(f"- Title {labels} #{'x' * 300}\n" + "  - [ ] criterion\n" * 2000)
+    spec = spec_of(item, MapEntry("t-1", "", "", Lane.READY, item.line))
+    assert len(spec.acceptance) == 2000
+    assert loader.load_hub_task("tasks/backlog/t-1.yaml", emitter.emit_spec(spec), "", where=spec.where) == spec
+
+
+@settings(max_examples=80, deadline=None)
+@given(written)
 def test_any_text_gives_items_with_titles_of_at_most_300_characters(text):
     for item in parse("## Ready\n" + text).items:
         assert item.title
