@@ -54,12 +54,12 @@ class Session:
         extra = {} if generation is None else {"generation": generation}
         await self.send("task_ack", task_id=task_id, status=status, **extra)
 
-    async def expect(self, type: str, **fields: Any) -> Json:
-        """Return the next unread frame of this type with these fields, and mark it and those before it as read."""
+    async def expect(self, *types: str, **fields: Any) -> Json:
+        """Return the next unread frame of these types with these fields; it and those before it count as read."""
 
         def position() -> int | None:
             for place, frame in enumerate(self._unread):
-                if frame["type"] == type and all(frame.get(name) == value for name, value in fields.items()):
+                if frame["type"] in types and all(frame.get(name) == value for name, value in fields.items()):
                     return place
             return None
 
@@ -67,7 +67,7 @@ class Session:
             async with asyncio.timeout(PATIENCE_S), self._news:
                 await self._news.wait_for(lambda: position() is not None)
         except TimeoutError:
-            raise AssertionError(f"no {type} {fields} came; what came: {self.frames}") from None
+            raise AssertionError(f"no {types} {fields} came; what came: {self.frames}") from None
         place = position()
         assert place is not None
         frame = self._unread[place]
@@ -90,8 +90,8 @@ class Session:
 class FakeHub:
     """The server. ``refuse`` is an error code that every identify gets; ``mute`` lets pings go unanswered."""
 
-    def __init__(self, token: str = "secret-token") -> None:
-        self.token = token
+    def __init__(self) -> None:
+        self.token = "secret-token"
         self.refuse: str | None = None
         self.mute = False
         self.identifies: list[Json] = []
