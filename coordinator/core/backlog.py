@@ -74,7 +74,8 @@ class MapEntry:
     """What is remembered of one item: its id, and what the next version is matched against.
 
     ``title`` and ``heading`` are folded; ``lane`` is the one in force (never IN_PROGRESS); ``started`` tells that it
-    stood in a ready lane at least once, so that its removal counts as a finished namesake.
+    stood in a ready lane at least once, so that its removal counts as a finished namesake. ``born`` is the (title,
+    heading) that its id came from, None while they are the same: it is a namesake under both.
     """
 
     id: str
@@ -85,6 +86,13 @@ class MapEntry:
     check: str = NO_CHECK
     digest: str = ""
     started: bool = False
+    born: tuple[str, str] | None = None
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Every (title, heading) that it counts under as a namesake."""
+        now = self.title, self.heading
+        return (now,) if self.born is None else (now, self.born)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,7 @@ def _step(known: BacklogMap, written: Sequence[Item], finished: AbstractSet[str]
     for index in match.removed():
         entry = known.entries[index]
         if entry.started or entry.id in finished:
-            gone[entry.title, entry.heading] += 1
+            gone.update(entry.keys)
     ids = _ids(match, gone, finished, used)
     entries = tuple(_entry(match, index, ids[index]) for index in range(len(items)))
     renamed = tuple((known.entries[old].title, entries[new]) for new, old in reworded)
@@ -352,7 +360,7 @@ def _ids(
     namesakes = Counter(gone)
     for entry in (match.old[old] for old in match.of_new if old is not None):
         if entry.id in finished:
-            namesakes[entry.title, entry.heading] += 1
+            namesakes.update(entry.keys)
     ordinals: Counter[tuple[str, str]] = Counter()
     result: list[str] = []
     for index, one in enumerate(ids):
@@ -368,11 +376,22 @@ def _ids(
 def _entry(match: _Match, index: int, name: str) -> MapEntry:
     item, old_index = match.new[index], match.of_new[index]
     old = None if old_index is None else match.old[old_index]
+    key = match.titles[index], match.headings[index]
+    born = None if old is None else old.born or (old.title, old.heading)
     lane = item.lane
     if lane is Lane.IN_PROGRESS:
         lane = Lane.DRAFT if old is None else old.lane
-    started = (old is not None and old.started) or (lane is Lane.READY and item.check in (NO_CHECK, OPEN))
-    return MapEntry(name, match.titles[index], match.headings[index], lane, item.line, item.check, item.digest, started)
+    return MapEntry(
+        id=name,
+        title=key[0],
+        heading=key[1],
+        lane=lane,
+        line=item.line,
+        check=item.check,
+        digest=item.digest,
+        started=(old is not None and old.started) or (lane is Lane.READY and item.check in (NO_CHECK, OPEN)),
+        born=None if born == key else born,
+    )
 
 
 def with_blob(known: BacklogMap, blob: str) -> BacklogMap:

@@ -147,7 +147,10 @@ def emit_backlog_map(known: BacklogMap) -> bytes:
     for entry in known.entries:
         item: dict[str, Any] = {"id": entry.id, "title": entry.title, "heading": entry.heading}
         item |= {"lane": entry.lane.value, "line": entry.line, "check": entry.check, "digest": entry.digest}
-        items.append(_json(item | {"started": entry.started}))
+        item["started"] = entry.started
+        if entry.born is not None:
+            item["born"] = list(entry.born)
+        items.append(_json(item))
     finished = [_json([*key, count]) for key, count in sorted(known.finished.items())]
     parts = [
         f'"blob": {_json(known.blob)}',

@@ -208,6 +208,7 @@ def load_backlog_map(path: str, data: bytes) -> BacklogMap | Problems:
                 check=str(one.get("check", "")),
                 digest=str(one["digest"]),
                 started=bool(one.get("started", False)),
+                born=(str(one["born"][0]), str(one["born"][1])) if "born" in one else None,
             )
             for one in raw["items"]
         )
@@ -215,7 +216,7 @@ def load_backlog_map(path: str, data: bytes) -> BacklogMap | Problems:
         if not all(ID_PATTERN.match(entry.id) for entry in entries):
             raise ValueError("an id that is none")
         return BacklogMap(entries, gone, str(raw["blob"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return (Problem(path, what=f"not readable: {type(error).__name__}: {error}", hint="restore it from git"),)
 
 

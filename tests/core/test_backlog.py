@@ -103,6 +103,13 @@ def test_a_chore_written_again_after_it_was_done_is_a_new_task():
     assert again.map.entries[0].id != name
 
 
+def test_a_title_that_a_reworded_task_once_bore_gives_a_new_id():
+    first = carry(BacklogMap(), [version("Fix the logins")])
+    name = first.map.entries[0].id
+    later = carry(first.map, [version("Fix the login"), version(), version("Fix the logins")])
+    assert later.map.entries[0].id != name
+
+
 def test_a_chore_written_beside_its_ticked_line_is_a_new_task():
     first = carry(BacklogMap(), [version("Chore")])
     name = first.map.entries[0].id
