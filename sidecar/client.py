@@ -30,6 +30,7 @@ from coordinator.wire.frames import (
     Identify,
     Ping,
     Pong,
+    TaskAssign,
     to_sidecar,
 )
 from sidecar.config import Config
@@ -252,6 +253,8 @@ class Client:
                 except ValidationError as error:
                     self._unreadable(text, error)
                     continue
+                if isinstance(frame, TaskAssign):
+                    frame = frame.model_copy(update={"received_at": time.time_ns() // 1_000_000})
                 if isinstance(frame, Pong):
                     self._pong.set()
                 elif isinstance(frame, Error) and frame.error in _REFUSED:

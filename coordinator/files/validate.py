@@ -146,7 +146,7 @@ def validate(
     branch knows; without it, dependencies on ids that no file here bears are not reported. A policy that is wrong is
     reported, and the other files are read by the defaults.
     """
-    policy = _policy(top)
+    policy = read_policy(top)
     tree = WorkTree(top, policy.root)
     known = known or Known(complete=False)
     found = Observer(tree, source_branch, policy.root).look("0" * 40, None, known).problems
@@ -163,7 +163,7 @@ def validate(
 
 def fates(top: Path) -> tuple[Fate, ...]:
     """Return what each item of the BACKLOG.md below ``top`` would become if it were committed now, in order."""
-    policy = _policy(top)
+    policy = read_policy(top)
     tree = WorkTree(top, policy.root)
     entry = tree.entries("").get(BACKLOG)
     data = None if entry is None else tree.blobs((entry.oid,)).get(entry.oid)
@@ -182,7 +182,7 @@ def fates(top: Path) -> tuple[Fate, ...]:
     )
 
 
-def _policy(top: Path) -> Policy:
+def read_policy(top: Path) -> Policy:
     """Return the policy on disk, the defaults when it is missing or wrong."""
     tree = WorkTree(top)
     entry = tree.entries("").get(POLICY)

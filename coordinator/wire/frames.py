@@ -111,6 +111,8 @@ class Context(BaseModel):
 
 
 class TaskAssign(Frame):
+    """``ready_at`` is when the task was runnable and its agent free; ``received_at`` is stamped by the receiver."""
+
     type: Literal["task_assign"] = "task_assign"
     task_id: str
     title: str
@@ -120,6 +122,7 @@ class TaskAssign(Frame):
     generation: int
     assigned_at: int
     ready_at: int | None = None
+    received_at: int | None = None
     needed_capabilities: list[str] = Field(default_factory=list)
     repo: str | None = None
     base: str | None = None

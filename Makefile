@@ -1,0 +1,62 @@
+# make            lists the targets
+# Everything runs in .venv, which the first target makes; nothing is installed outside of it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 with venv is needed (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+install: $(STAMP) ## make .venv with everything in it
+
+demo: $(STAMP) ## the main job: a fresh repository, a real hub, real sidecars, an honest count
+	@$(BIN)/agentcom demo
+
+chaos: $(STAMP) ## the same while a sidecar and the hub are killed
+	@$(BIN)/agentcom demo --chaos
+
+test: check slow ## everything, as CI runs it (at most 10 minutes)
+
+check: lint types contracts quick ## lint, types, contracts, quick tests (less than 2 minutes)
+
+lint: $(STAMP) ## ruff: format and rules
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: $(STAMP) ## mypy --strict
+	@$(BIN)/mypy
+
+contracts: $(STAMP) ## the shape of the house: import-linter
+	@$(BIN)/lint-imports --no-logo >.import-contracts.log 2>&1 && rm .import-contracts.log \
+		|| { cat .import-contracts.log; rm .import-contracts.log; exit 1; }
+
+quick: $(STAMP) ## the quick tests
+	@$(BIN)/pytest -n $(JOBS) -m "not slow"
+
+slow: $(STAMP) ## the tests with real processes: acceptance, crashes
+	@$(BIN)/pytest -m slow
+
+format: $(STAMP) ## format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+lifecycle: $(STAMP) ## write docs/lifecycle.md from the tables
+	@$(BIN)/python -m coordinator.drawing > docs/lifecycle.md
+
+bench: $(STAMP) ## the benchmarks, quick
+	@$(BIN)/python -m benchmarks.scheduler --quick
+
+clean: ## remove .venv and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

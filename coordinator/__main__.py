@@ -1,0 +1,5 @@
+"""``python -m coordinator`` is ``agentcom``."""
+
+from coordinator.cli import main
+
+main()

@@ -1,0 +1,140 @@
+"""One run of the demo, from an empty folder to the count; with ``chaos``, things are killed on the way."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coordinator.demo.measure import Report, measure
+from coordinator.demo.stage import LOOK_EVERY, Stage
+from coordinator.git.run import git
+from coordinator.reading import HubUnreachable
+
+#: Time for one run, in seconds: a base, and so much for each task.
+PATIENCE = 90.0
+PATIENCE_PER_TASK = 6.0
+#: How long a fake agent works on one task: long enough to be killed at it when that is wanted, in seconds.
+DELAY = 0.2
+DELAY_CHAOS = 0.6
+#: How long a killed process stays dead, in seconds.
+DEAD_FOR = 1.0
+_ENDED = ("done", "failed", "rejected", "cancelled")
+
+Say = Callable[[str], None]
+
+
+def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bool = False) -> tuple[Report, Path, str]:
+    """Run the demo; return the report, its folder (gone unless ``keep``), and the last lines of ``git log``.
+
+    Raises StageError when a process does not come up; the folder is then kept.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="agentcom-demo-"))
+    stage = Stage(folder, delay=DELAY_CHAOS if chaos else DELAY)
+    begin = time.monotonic()
+    try:
+        say(f"a fresh repository: {stage.repo}")
+        stage.open()
+        names = [f"mind-{number}" for number in range(1, agents + 1)]
+        for name in names:
+            stage.add_agent(name)
+        stage.start_hub()
+        say(f"the hub: pid {stage.hub.pid if stage.hub else 0}, http://127.0.0.1:{stage.port}")
+        for name in names:
+            stage.start_sidecar(name)
+        stage.wait_for_agents()
+        say(f"{agents} sidecars are connected: {', '.join(names)}")
+        committed = stage.write_backlog(tasks)
+        source = git("rev-parse", "HEAD", cwd=stage.repo).decode().strip()
+        say(f"a person commits {tasks} lines to BACKLOG.md")
+        final, kills = _follow(stage, tasks, say, chaos=chaos)
+    finally:
+        stage.close()
+    report = measure(stage, tasks, final, committed, source, time.monotonic() - begin, kills)
+    log = git("log", "--format=%h %<(24,trunc)%an %s", "-n8", "agentcom/state", cwd=stage.repo).decode().rstrip()
+    if not keep and report.good:
+        shutil.rmtree(folder)
+    return report, folder, log
+
+
+def _follow(stage: Stage, count: int, say: Say, *, chaos: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Watch until every task has ended or patience has; return the tasks as last seen, and what was killed."""
+    end = time.monotonic() + PATIENCE + PATIENCE_PER_TASK * count
+    told: set[str] = set()
+    plan = _Chaos(stage, count, say) if chaos else None
+    tasks: list[dict[str, Any]] = []
+    while time.monotonic() < end:
+        try:
+            tasks = stage.tasks()
+        except HubUnreachable:
+            time.sleep(LOOK_EVERY)
+            if plan is not None:
+                plan.go_on(tasks)
+            continue
+        for task in tasks:
+            if task["status"] in _ENDED and task["id"] not in told:
+                told.add(task["id"])
+                owner = task["attempts"][-1]["agent"] if task["attempts"] else "nobody"
+                say(f"{len(told):>4}/{count}  {task['id']}  {task['status']} by {owner}: {task['title']}")
+        if plan is not None:
+            plan.go_on(tasks)
+        if len(told) >= count and (plan is None or plan.over):
+            break
+        time.sleep(LOOK_EVERY)
+    return tasks, plan.kills if plan is not None else []
+
+
+class _Chaos:
+    """Kills one sidecar in the middle of a task, later the hub, and starts both again."""
+
+    def __init__(self, stage: Stage, count: int, say: Say) -> None:
+        self.kills: list[str] = []
+        self._stage = stage
+        self._say = say
+        self._sidecar_at = max(1, count // 3)
+        self._hub_at = max(self._sidecar_at + 1, (2 * count) // 3)
+        self._count = count
+        self._revive: list[tuple[float, Callable[[], None], str]] = []
+        self._sidecar_killed = False
+        self._hub_killed = False
+
+    @property
+    def over(self) -> bool:
+        """Everything that was killed runs again."""
+        return not self._revive
+
+    def go_on(self, tasks: list[dict[str, Any]]) -> None:
+        """Do what is due."""
+        self._bring_back()
+        done = sum(1 for task in tasks if task["status"] in _ENDED)
+        if not self._sidecar_killed and done >= self._sidecar_at:
+            self._kill_a_worker(tasks)
+        elif self._sidecar_killed and not self._hub_killed and self.over and done >= min(self._hub_at, self._count - 1):
+            self._hub_killed = True
+            self._note(f"kill -9 of the hub, pid {self._stage.kill_hub()}, with {done} of {self._count} done")
+            self._later(self._stage.start_hub, "the hub is back")
+
+    def _kill_a_worker(self, tasks: list[dict[str, Any]]) -> None:
+        busy = next((task for task in tasks if task["status"] == "working"), None)
+        if busy is None:
+            return
+        agent = str(busy["assigned_to"])
+        self._sidecar_killed = True
+        pid = self._stage.kill_sidecar(agent)
+        self._note(f"kill -9 of the sidecar of {agent}, pid {pid}, in the middle of {busy['id']}")
+        self._later(lambda: self._stage.start_sidecar(agent), f"the sidecar of {agent} is back")
+
+    def _later(self, action: Callable[[], None], text: str) -> None:
+        self._revive.append((time.monotonic() + DEAD_FOR, action, text))
+
+    def _bring_back(self) -> None:
+        due = [entry for entry in self._revive if entry[0] <= time.monotonic()]
+        for entry in due:
+            entry[1]()
+            self._say(f"      {entry[2]}")
+            self._revive.remove(entry)
+
+    def _note(self, text: str) -> None:
+        self.kills.append(text)
+        self._say(f"  !!  {text}")

@@ -1,0 +1,5 @@
+"""``python -m sidecar`` is ``agentcom-sidecar``."""
+
+from sidecar.cli import main
+
+main()
