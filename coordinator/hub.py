@@ -145,6 +145,7 @@ class Hub:
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._stopping = False
         self._closed: Mapping[str, str] = {}
         self._backlog = layout.Folded().backlog
@@ -169,6 +170,14 @@ class Hub:
     def look(self) -> None:
         """Look at the source soon: it may have moved. Must be called on the loop."""
         self._look_now.set()
+
+    async def reconcile(self) -> str | None:
+        """Look at the source now; return the commit observed, once what it changed is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._look_now.set()
+        await done
+        return self.observed
 
     def stop(self) -> None:
         """End ``run`` after the batch in hand."""
@@ -369,11 +378,15 @@ class Hub:
         while True:
             await self._look_now.wait()
             self._look_now.clear()
+            waiting, self._waiting = self._waiting, []
             seen = await self._read_source()
             if seen is not None:
                 done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._post(_Letter(_Look(seen), done))
                 await done
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
 
     async def _observe_first(self, baseline: Observation | None) -> None:
         """Observe before anybody is let in; what a crash left out of the last observation is derived again."""
@@ -455,7 +468,7 @@ def _tasks_of(letters: list[_Letter]) -> list[str]:
 def _observed(seen: Observation) -> Observed:
     """Translate an observation for the core."""
     by = Actor("person", seen.author.name, seen.author.email)
-    people = {name: Actor("person", who) for name, who in seen.authors.items()}
+    people = {name: Actor("person", who.name, who.email) for name, who in seen.authors.items()}
     return Observed(
         seen.commit,
         seen.specs,

@@ -13,15 +13,14 @@ from coordinator.core.events import Actor, Orphan, Record
 from coordinator.core.task import Task
 from coordinator.files import layout
 from coordinator.files.observe import Observation
+from coordinator.git.journal import HUB_ATTRIBUTES
 from coordinator.git.message import HUB_EMAIL, HUB_NAME, compose
-from coordinator.ports import HUB_FOLDERS, Author, Commit
+from coordinator.ports import Author, Commit
 
 #: A stale result kept for people is cut to this many bytes of JSON.
 ORPHAN_BYTES = 64 * 1024
 #: Domain of the addresses under which agents appear as authors.
 AGENT_DOMAIN = "agents.agentcom.invalid"
-#: Git must hand out the hub's files byte for byte whatever a person's attributes say.
-ATTRIBUTES = b"* -text -filter -ident -eol -working-tree-encoding\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def claim_commit(claim: Claim, hub_file: Mapping[str, Any], source: str | None, 
         trailers.append(("Agentcom-Source", source))
     puts = layout.hub_change(hub_file)
     if first:
-        puts |= {f"{folder}/.gitattributes": ATTRIBUTES for folder in HUB_FOLDERS}
+        puts |= HUB_ATTRIBUTES
     message = compose(f"hub {claim.hub_id} starts, epoch {claim.epoch}", trailers=_signed(trailers, claim))
     return Commit(message, _HUB, now_ms, puts, source=source if first else None)
 

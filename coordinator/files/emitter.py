@@ -72,6 +72,8 @@ def emit_status(status: Status, result_file: str = "") -> bytes:
     _put(out, "rerun", status.rerun)
     _hex(out, "spec", status.spec)
     _parts(out, "attempts", map(_attempt, status.attempts))
+    if status.orphans:
+        out.append(f"orphans: [{', '.join(map(str, status.orphans))}]")
     if result_file:
         _put(out, "result_file", result_file)
     elif status.result is not None:
@@ -185,7 +187,8 @@ def _decision(decision: Decision) -> dict[str, Any]:
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     part = {"generation": attempt.generation} | _if("agent", attempt.agent) | {"end": attempt.end.value}
-    return part | _if("reason", attempt.reason) | _if("output_tail", attempt.output_tail)
+    spent = {"spent": True} if attempt.spent else {}
+    return part | _if("reason", attempt.reason) | _if("output_tail", attempt.output_tail) | spent
 
 
 def _token(token: Token) -> dict[str, Any]:

@@ -158,7 +158,8 @@ def load_status(path: str, data: bytes, result: bytes | None = None) -> Status |
         deleted=file.deleted,
         rerun=file.rerun,
         spec=file.spec,
-        attempts=tuple(Attempt(a.generation, a.agent, a.end, a.reason, a.output_tail) for a in file.attempts),
+        attempts=tuple(Attempt(a.generation, a.agent, a.end, a.reason, a.output_tail, a.spent) for a in file.attempts),
+        orphans=file.orphans,
         result=outcome,
     )
 

@@ -78,7 +78,7 @@ class Observation:
     backlog: BacklogMap = field(default_factory=BacklogMap)
     backlog_json: bytes = b""
     problems: tuple[Problem, ...] = ()
-    authors: Mapping[str, str] = field(default_factory=dict)
+    authors: Mapping[str, Author] = field(default_factory=dict)
     author: Author = Author("", "")  # noqa: RUF009 - a frozen value
     time_ms: int = 0
     confirms: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ class Observer:
             backlog=compiled.backlog,
             backlog_json=emitter.emit_backlog_map(compiled.backlog),
             problems=tuple(sorted(dict.fromkeys(problems))),
-            authors=_names(specs, authors),
+            authors=_authors(specs, known.backlog, authors),
             author=tip.author,
             time_ms=tip.time_ms,
             confirms=tip.confirms,
@@ -380,14 +380,18 @@ def _circles(needs: Mapping[str, tuple[str, ...]]) -> Iterable[tuple[str, ...]]:
                 stack.extend((needed, False) for needed in reversed(needs[name]))
 
 
-def _names(specs: Mapping[str, Spec], authors: Mapping[str, Version]) -> dict[str, str]:
-    """Return who wrote the version of each task whose text changed: names of git authors."""
-    names = {}
-    for name, spec in specs.items():
-        version = authors.get(BACKLOG if spec.origin is Origin.BACKLOG else f"tasks/{name}.yaml")
-        if version is not None:
-            names[name] = version.author.name
-    return names
+def _authors(specs: Mapping[str, Spec], known: BacklogMap, authors: Mapping[str, Version]) -> dict[str, Author]:
+    """Return who changed each task last, also those whose file or line is gone."""
+    found: dict[str, Author] = {}
+    backlog = authors.get(BACKLOG)
+    if backlog is not None:
+        items = [*(entry.id for entry in known.entries), *(s.id for s in specs.values() if s.origin is Origin.BACKLOG)]
+        found.update(dict.fromkeys(items, backlog.author))
+    for path, version in authors.items():
+        folder, _, name = path.rpartition("/")
+        if folder == "tasks" and name.endswith(".yaml"):
+            found[name.removesuffix(".yaml")] = version.author
+    return found
 
 
 # --- compiling the backlog ------------------------------------------------------------------------------------------

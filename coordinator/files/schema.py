@@ -255,6 +255,7 @@ class AttemptPart(Model):
     end: Annotated[End, BeforeValidator(_enum(End))]
     reason: Text = ""
     output_tail: Text = ""
+    spent: Bool = False
 
 
 class StatusFile(Model):
@@ -284,6 +285,7 @@ class StatusFile(Model):
     rerun: Count = 0
     spec: Hex = ""
     attempts: Many[AttemptPart] = ()
+    orphans: Many[Count] = ()
     result: Free | None = None
     result_file: Text = ""
 

@@ -51,7 +51,7 @@ def _maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
 
 answers = st.builds(Answer, counts, texts)
 decisions = st.builds(Decision, counts, st.booleans(), texts)
-attempts = st.builds(Attempt, counts, texts, st.sampled_from(End), texts, texts)
+attempts = st.builds(Attempt, counts, texts, st.sampled_from(End), texts, texts, st.booleans())
 titles = words.map(lambda text: text[:300])
 
 specs = st.builds(
@@ -105,6 +105,7 @@ statuses = st.builds(
     answers=_many(answers),
     reviews=_many(decisions),
     orphaned=st.booleans(),
+    orphans=st.lists(counts, max_size=3).map(tuple),
     held=st.booleans(),
     deleted=st.booleans(),
     rerun=counts,

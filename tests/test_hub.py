@@ -1,0 +1,304 @@
+"""The hub's shell over a store and a source in memory: the order of things, start, observing, failures of the store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from coordinator.core.agent import Session
+from coordinator.core.events import (
+    Accepted,
+    Ack,
+    Assign,
+    Complete,
+    Connected,
+    Failed,
+    Message,
+    Progress,
+    Said,
+)
+from coordinator.core.machine import State
+from coordinator.core.reconciler import Core
+from coordinator.core.timers import Now
+from coordinator.files.observe import Observer
+from coordinator.git.message import parse_trailers
+from coordinator.hub import Hub, Identity
+from coordinator.memoir import rebuild
+from coordinator.memory import MemoryBranch, MemorySource, MemoryStore
+from coordinator.ports import Author, Conflict, Fatal, ReadOnly
+
+AGENT = b"tokens: []\n"
+BACKLOG = b"# Backlog\n\n## Ready\n\n- [ ] first\n- [ ] second\n"
+#: Longest wait for something that must happen at once.
+SOON = 20.0
+
+
+class Clock:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.at = Now(100.0, 1_800_000_000_000)
+
+    def now(self) -> Now:
+        return self.at
+
+    def forward(self, seconds: float) -> None:
+        self.at = Now(self.at.mono + seconds, self.at.wall + int(seconds * 1000))
+
+
+@dataclass
+class Net:
+    """Writes down what was said, and how much was durable by then."""
+
+    store: MemoryStore
+    said: list[tuple[str, Message, int]] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def send(self, agent: str, session: str, message: Message) -> None:
+        self.said.append((agent, message, len(self.store.commits)))
+        self.changed.set()
+
+    def close(self, agent: str, session: str, code: str) -> None:
+        self.said.append((agent, code, len(self.store.commits)))  # type: ignore[arg-type]
+        self.changed.set()
+
+    async def wait_for(self, kind: type, count: int = 1) -> list[Message]:
+        async with asyncio.timeout(SOON):
+            while len(found := [message for _, message, _ in self.said if isinstance(message, kind)]) < count:
+                self.changed.clear()
+                await self.changed.wait()
+        return found
+
+
+@dataclass
+class Bench:
+    source: MemorySource = field(default_factory=MemorySource)
+    branch: MemoryBranch = field(default_factory=MemoryBranch)
+    clock: Clock = field(default_factory=Clock)
+
+    def hub(self, hub_id: str = "h-00000000", **more: object) -> Hub:
+        store = MemoryStore(self.branch)
+        hub = Hub(store, self.source, Observer(self.source, "main"), self.clock, Identity(hub_id, "refs/heads/main"),
+                  **more)  # fmt: skip
+        hub.store = store
+        hub.net = Net(store)
+        return hub
+
+    @asynccontextmanager
+    async def running(self, hub_id: str = "h-00000000", **more: object) -> AsyncIterator[Hub]:
+        hub = self.hub(hub_id, **more)
+        await hub.start()
+        working = asyncio.create_task(hub.run())
+        try:
+            yield hub
+        finally:
+            hub.stop()
+            await asyncio.wait_for(asyncio.gather(working, return_exceptions=True), SOON)
+            hub.close()
+
+    def memory(self) -> Core:
+        """What a fresh start would know."""
+        store, core = MemoryStore(self.branch), Core()
+        rebuild(core, store.load(), Observer(self.source, "main"), store.read)
+        return core
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.source.commit({"BACKLOG.md": BACKLOG, "agents/a.yaml": AGENT}, Author("Ada", "ada@example.org"))
+    return bench
+
+
+def connect(hub: Hub, agent: str = "a", *holding: tuple[str, int]) -> None:
+    features = frozenset({"release", "updates", "progress"})
+    hub.submit(Connected(agent, Session(f"s-{agent}", (), features, frozenset(holding))))
+
+
+def events(bench: Bench, hub: Hub) -> list[str]:
+    return [parse_trailers(commit.message)["Agentcom-Event"][0] for commit in hub.store.commits]
+
+
+async def test_the_first_start_claims_the_branch_then_observes_then_creates(bench: Bench) -> None:
+    async with bench.running() as hub:
+        assert events(bench, hub) == ["claim", "observed", "agent_changed", "created", "created"]
+        assert [commit.source is not None for commit in hub.store.commits[:2]] == [True, False]
+        created = hub.store.commits[-1]
+        assert (created.author.name, created.author.email) == ("Ada", "ada@example.org")
+
+
+async def test_whatever_is_said_was_durable_before(bench: Bench) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        before = len(hub.store.commits)
+        hub.submit(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        await hub.net.wait_for(Ack)
+        ack = next(entry for entry in hub.net.said if isinstance(entry[1], Ack))
+        assert ack[2] > before
+        assert "completed" in events(bench, hub)
+
+
+async def test_events_that_come_together_share_one_flush(bench: Bench) -> None:
+    lines = b"".join(b"- [ ] item %d\n" % number for number in range(30))
+    bench.source.commit({"BACKLOG.md": b"## Ready\n\n" + lines})
+    async with bench.running() as hub:
+        assert len(hub.store.commits) >= 30
+        assert len(hub.store.flushed) <= 3
+
+
+async def test_a_restart_knows_all_that_the_branch_says_and_writes_only_its_claim(bench: Bench) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        await hub.settle(Said("a", "s-a", Accepted(assign.task.id, 1)))
+        await hub.settle(Said("a", "s-a", Failed(assign.task.id, 1, reason="no: such\n\x1b[31m tool")))
+        known = dict(hub.core.memory.tasks)
+    assert {name: task.status for name, task in bench.memory().memory.tasks.items()} == {
+        name: task.status for name, task in known.items()
+    }
+    async with bench.running() as again:
+        assert events(bench, again) == ["claim"]
+        assert {n: (t.spec, t.status, t.lane, t.position) for n, t in again.core.memory.tasks.items()} == {
+            n: (t.spec, t.status, t.lane, t.position) for n, t in known.items()
+        }
+
+
+async def test_what_a_crash_left_out_of_the_first_observation_is_derived_again(bench: Bench) -> None:
+    hub = bench.hub()
+    fold = await asyncio.to_thread(hub.store.load)
+    await hub._claim(fold, new_hub=False)
+    hub.close()
+    assert bench.memory().memory.tasks == {}
+    async with bench.running() as again:
+        assert events(bench, again).count("created") == 2
+
+
+async def test_a_new_hub_id_raises_every_generation_so_that_no_old_result_counts(bench: Bench) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+    async with bench.running("h-11111111") as other:
+        task = other.core.memory.tasks[assign.task.id]
+        assert (task.state, task.status.generation) == (State.QUEUED, 1001)
+        connect(other, "a", (task.id, 1))
+        await other.settle(Said("a", "s-a", Complete(task.id, 1, {})))
+        assert other.core.memory.tasks[task.id].state is not State.DONE
+
+
+async def test_quiet_means_no_commits(bench: Bench) -> None:
+    async with bench.running() as hub:
+        before = len(hub.store.commits)
+        for _ in range(5):
+            await hub.reconcile()
+            bench.clock.forward(60)
+            await hub.settle(Said("nobody", "none", Progress("t-1")))
+        assert len(hub.store.commits) == before
+
+
+async def test_a_new_line_in_the_backlog_becomes_a_task(bench: Bench) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        bench.source.commit({"BACKLOG.md": BACKLOG + b"- [ ] third !urgent\n"})
+        await asyncio.wait_for(hub.reconcile(), SOON)
+        assert [event for event in events(bench, hub) if event == "created"] == ["created"] * 3
+
+
+async def test_a_wrong_file_is_a_problem_line_and_stops_nothing(bench: Bench) -> None:
+    bench.source.commit({"tasks/t-bad.yaml": b"title: [\n", "tasks/t-good.yaml": b"title: fine\n"})
+    async with bench.running() as hub:
+        assert "t-good" in hub.core.memory.tasks
+        assert "t-bad" not in hub.core.memory.tasks
+        assert any(str(problem).startswith("tasks/t-bad.yaml:") for problem in hub.problems)
+        bench.source.commit({"tasks/t-good.yaml": b"title: fine\npriority: wrong\n"})
+        await asyncio.wait_for(hub.reconcile(), SOON)
+        assert hub.core.memory.tasks["t-good"].spec.title == "fine"
+        assert hub.core.memory.tasks["t-good"].open
+
+
+async def test_while_the_store_refuses_everything_waits_and_then_heals(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        hub.store.fail_next(*[ReadOnly("no space left on device")] * 3)
+        for _ in range(3):
+            hub.submit(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        acks = await hub.net.wait_for(Ack)
+        assert acks[0] == Ack(assign.task.id, "complete")
+        assert hub.read_only is None
+        assert events(bench, hub).count("completed") == 1
+
+
+async def test_a_hub_whose_lock_was_taken_away_writes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    allowed, refused = [True], asyncio.Event()
+
+    def may_write() -> bool:
+        if not allowed[0]:
+            refused.set()
+        return allowed[0]
+
+    async with bench.running(may_write=may_write) as hub:
+        before = len(hub.store.commits)
+        allowed[0] = False
+        connect(hub)
+        await asyncio.wait_for(refused.wait(), SOON)
+        assert len(hub.store.commits) == before
+        assert not any(isinstance(message, Assign) for _, message, _ in hub.net.said)
+        allowed[0] = True
+        await hub.net.wait_for(Assign)
+
+
+@pytest.mark.parametrize("error", [Conflict("moved"), Fatal("fsync failed")])
+async def test_what_cannot_be_healed_ends_the_hub_and_nothing_is_said(bench: Bench, error: Exception) -> None:
+    hub = bench.hub()
+    await hub.start()
+    working = asyncio.create_task(hub.run())
+    hub.store.fail_next(error)
+    connect(hub)
+    with pytest.raises(type(error)):
+        await asyncio.wait_for(working, SOON)
+    assert not any(isinstance(message, Assign) for _, message, _ in hub.net.said)
+    hub.close()
+
+
+async def test_a_source_commit_with_objections_is_reported_and_the_last_one_stays_in_force(bench: Bench) -> None:
+    bad: list[str] = []
+    async with bench.running(objections=lambda commit: ("tasks is a file",) if commit in bad else ()) as hub:
+        observed = hub.observed
+        bad.append(bench.source.commit({"BACKLOG.md": b"## Ready\n"}))
+        await asyncio.wait_for(hub.reconcile(), SOON)
+        assert hub.observed == observed
+        assert len([task for task in hub.core.memory.tasks.values() if task.open]) == 2
+
+
+async def test_a_finished_task_is_remembered_after_a_restart_when_somebody_speaks_of_it(bench: Bench) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        await hub.settle(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+    async with bench.running() as again:
+        assert assign.task.id in again.core.memory.closed
+        connect(again)
+        again.submit(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        assert await again.net.wait_for(Ack) == [Ack(assign.task.id, "complete")]
+        assert events(bench, again).count("completed") == 0
+
+
+async def test_a_dependency_that_finished_before_the_restart_is_met(bench: Bench) -> None:
+    bench.source.commit({"BACKLOG.md": b"## Ready\n\n- [ ] first <!-- t-first -->\n"})
+    async with bench.running() as hub:
+        connect(hub)
+        await hub.net.wait_for(Assign)
+        await hub.settle(Said("a", "s-a", Complete("t-first", 1, {"summary": "ok"})))
+    text = b"## Ready\n\n- [ ] first <!-- t-first -->\n- [ ] next depends:t-first <!-- t-next -->\n"
+    bench.source.commit({"BACKLOG.md": text})
+    async with bench.running() as again:
+        connect(again)
+        (assign,) = await again.net.wait_for(Assign)
+        assert assign.task.id == "t-next"
