@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from coordinator.core.events import (
@@ -35,7 +35,7 @@ from coordinator.core.events import (
 )
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import Why
-from coordinator.core.task import Task
+from coordinator.core.task import Spec, Task
 from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
@@ -148,6 +148,7 @@ class Hub:
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping = False
         self._closed: Mapping[str, str] = {}
+        self._wanted: Mapping[str, Spec] = {}
         self._backlog = layout.Folded().backlog
         self._files: dict[str, bytes] = {}
         self._policy_blob = ""
@@ -429,6 +430,7 @@ class Hub:
                 _log.warning("%s", problem)
         self.problems = seen.problems
         self.observed = seen.commit
+        self._wanted = seen.specs
         commits = observation_commits(seen, self.claim, self._hub_file(), self._files, self.now().wall)
         if not look.merge:
             commits = commits[1:]
@@ -442,7 +444,8 @@ class Hub:
             return
         for task in await self._in(self._journal, read_back, wanted, self._closed, self._store.read):
             if task.id in self.core.memory.closed:
-                self.core.restore(task)
+                wanted_now = self._wanted.get(task.id)
+                self.core.restore(task if task.spec.blob or wanted_now is None else replace(task, spec=wanted_now))
 
     async def _in(self, executor: Executor, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call, *args)

@@ -110,8 +110,7 @@ def _edited(step: Step, spec: Spec, by: Actor) -> None:
             step.memory.put(replace(task, spec=spec))
         return
     if task.finished:
-        step.memory.put(replace(task, spec=spec))
-        return
+        return  # it keeps the words under which it ended, until a rerun
     changed = _changes(task.spec, spec)
     held = task.spec.hold != spec.hold
     only_hold = held and replace(task.spec, hold=spec.hold, blob=spec.blob) == spec
@@ -143,7 +142,7 @@ def _words(step: Step, before: Spec, spec: Spec, by: Actor) -> None:
     """Act on the words that a specification says now and did not say before."""
     task = step.memory.tasks[spec.id]
     if spec.rerun > task.status.rerun:
-        step.apply(Event.RERUN, task, by, reason=f"rerun {spec.rerun} asked by {by.name}")
+        step.apply(Event.RERUN, task, by, spec=spec, reason=f"rerun {spec.rerun} asked by {by.name}")
         task = step.memory.tasks[spec.id]
     if spec.answer is not None and spec.answer != before.answer:
         answer(step, task, by, spec.answer)

@@ -230,9 +230,7 @@ def _asked(step: Step, event: Asked) -> None:
             approve = event.event is Event.APPROVED
             observing.decide(step, task, event.by, Decision(generation, approve, event.text))
         case Event.RERUN:
-            raised = replace(task, spec=replace(task.spec, rerun=task.status.rerun + 1))
-            step.memory.put(raised)
-            step.apply(Event.RERUN, raised, event.by, reason=f"rerun asked by {event.by.name}")
+            step.apply(Event.RERUN, task, event.by, reason=f"rerun asked by {event.by.name}")
         case _:
             raise ValueError(f"{event.event} is not for people to ask")
 

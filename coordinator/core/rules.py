@@ -279,6 +279,7 @@ def record_rerun(task: Task, cause: Cause) -> Task:
 
 def rerun(task: Task, cause: Cause) -> Task:
     """Open a finished task again: retries 0, exclusions and last owner cleared; its attempts stay on record."""
+    task = edit(task, cause)
     return replace(
         task,
         status=replace(

@@ -1,5 +1,6 @@
 """One run of the demo, from an empty folder to the count; with ``chaos``, things are killed on the way."""
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -20,7 +21,8 @@ DELAY = 0.2
 DELAY_CHAOS = 0.6
 #: How long a killed process stays dead, in seconds.
 DEAD_FOR = 1.0
-_ENDED = ("done", "failed", "rejected", "cancelled")
+#: States that a task does not leave by itself.
+ENDED = ("done", "failed", "rejected", "cancelled")
 
 Say = Callable[[str], None]
 
@@ -60,29 +62,36 @@ def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bo
 
 def _follow(stage: Stage, count: int, say: Say, *, chaos: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """Watch until every task has ended or patience has; return the tasks as last seen, and what was killed."""
-    end = time.monotonic() + PATIENCE + PATIENCE_PER_TASK * count
     told: set[str] = set()
     plan = _Chaos(stage, count, say) if chaos else None
-    tasks: list[dict[str, Any]] = []
-    while time.monotonic() < end:
-        try:
-            tasks = stage.tasks()
-        except HubUnreachable:
-            time.sleep(LOOK_EVERY)
-            if plan is not None:
-                plan.go_on(tasks)
-            continue
+
+    def look(tasks: list[dict[str, Any]]) -> bool:
         for task in tasks:
-            if task["status"] in _ENDED and task["id"] not in told:
+            if task["status"] in ENDED and task["id"] not in told:
                 told.add(task["id"])
                 owner = task["attempts"][-1]["agent"] if task["attempts"] else "nobody"
                 say(f"{len(told):>4}/{count}  {task['id']}  {task['status']} by {owner}: {task['title']}")
         if plan is not None:
             plan.go_on(tasks)
-        if len(told) >= count and (plan is None or plan.over):
+        return len(told) >= count and (plan is None or plan.over)
+
+    return follow(stage, count, look), plan.kills if plan is not None else []
+
+
+def follow(stage: Stage, count: int, look: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """Show ``look`` the tasks again and again, until it says that it has seen enough or patience is over.
+
+    While the hub is down, ``look`` gets the tasks as they were last seen. Returns those.
+    """
+    end = time.monotonic() + PATIENCE + PATIENCE_PER_TASK * count
+    tasks: list[dict[str, Any]] = []
+    while time.monotonic() < end:
+        with contextlib.suppress(HubUnreachable):
+            tasks = stage.tasks()
+        if look(tasks):
             break
         time.sleep(LOOK_EVERY)
-    return tasks, plan.kills if plan is not None else []
+    return tasks
 
 
 class _Chaos:
@@ -107,7 +116,7 @@ class _Chaos:
     def go_on(self, tasks: list[dict[str, Any]]) -> None:
         """Do what is due."""
         self._bring_back()
-        done = sum(1 for task in tasks if task["status"] in _ENDED)
+        done = sum(1 for task in tasks if task["status"] in ENDED)
         if not self._sidecar_killed and done >= self._sidecar_at:
             self._kill_a_worker(tasks)
         elif self._sidecar_killed and not self._hub_killed and self.over and done >= min(self._hub_at, self._count - 1):

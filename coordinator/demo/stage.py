@@ -108,6 +108,10 @@ class Stage:
         git_as_person("commit", "--quiet", "-m", message, "--", *paths, cwd=self.repo)
         return git("rev-parse", "HEAD", cwd=self.repo).decode().strip()
 
+    def head(self) -> str:
+        """Return the tip of the source branch."""
+        return git("rev-parse", "refs/heads/main", cwd=self.repo).decode().strip()
+
     def write_backlog(self, count: int) -> int:
         """Write ``count`` items under Ready and commit them; return when (ms since the epoch)."""
         lines = [f"- [ ] Write the number {number} to test-output-{number}.txt" for number in range(1, count + 1)]

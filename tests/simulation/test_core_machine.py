@@ -35,6 +35,7 @@ from coordinator.core.machine import FINISHED, OWNED, TASK, AgentState, Event, S
 from coordinator.core.policy import Lane, Limits, Policy, Retries, Timeouts
 from coordinator.core.queue import bucket_of, order_of
 from coordinator.core.task import Answer, Decision, Origin, Priority, Spec, Task
+from coordinator.files import layout
 
 AGENTS = {
     "a": AgentSpec("a", capabilities=("python", "web")),
@@ -60,6 +61,7 @@ class CoreMachine(RuleBasedStateMachine):
         )
         self.world = World(policy)
         self.branch: dict[str, Task] = {}
+        self.files: dict[str, bytes] = {}
         self.world.agents = dict(AGENTS)
         self.world.check = self.check
         self.world.observe()
@@ -235,6 +237,24 @@ class CoreMachine(RuleBasedStateMachine):
             self._no_earlier_waits(record)
         assert (after.status.assigned_to is not None) == (after.state in OWNED), "S4"
         self.branch[after.id] = after
+        puts, deletes = layout.changes(record.before, after)
+        self.files.update(puts)
+        for path in deletes:
+            del self.files[path]
+
+    def teardown(self) -> None:
+        """S9 once more, through the files that the hub really writes."""
+        folded = layout.fold(self.files)
+        assert not folded.problems
+        for task in self.branch.values():
+            if task.finished:
+                closed = layout.read_closed(layout.status_path(task), self.files.get)
+                assert isinstance(closed, layout.Closed)
+                assert closed.status == task.status
+            else:
+                assert folded.statuses[task.id] == task.status
+        assert set(self.files) == {path for task in self.branch.values() for path in layout.files_of(task)}
+        assert len(folded.statuses) == sum(1 for task in self.branch.values() if task.open)
 
     def _no_earlier_waits(self, record: Record) -> None:
         """S13: what still waits after this step and comes earlier in the order did not fit the chosen agent."""

@@ -68,15 +68,15 @@ class World:
 
     def want(self, *specs: Spec) -> list[Effect]:
         for spec in specs:
-            blob = f"{spec.id}-{self._count}"
             self._count += 1
+            blob = f"{self._count:040x}"
             self.specs[spec.id] = replace(spec, blob=blob, where=spec.where or f"tasks/{spec.id}.yaml")
         return self.observe()
 
     def add_agents(self, *agents: AgentSpec | str) -> list[Effect]:
         for agent in agents:
             spec = AgentSpec(agent) if isinstance(agent, str) else agent
-            self.agents[spec.id] = replace(spec, blob=f"agent-{spec.id}", where=f"agents/{spec.id}.yaml")
+            self.agents[spec.id] = replace(spec, blob="a" * 40, where=f"agents/{spec.id}.yaml")
         return self.observe()
 
     def connect(
@@ -156,7 +156,7 @@ class World:
             case State.REJECTED:
                 self.say("a", Rejected("t-1", gen, "cannot"))
             case State.CANCELLED:
-                self.specs["t-1"] = replace(self.specs["t-1"], cancel=True, blob="cancelled")
+                self.specs["t-1"] = replace(self.specs["t-1"], cancel=True, blob="c" * 40)
                 self.observe()
             case State.ASSIGNED:
                 pass
