@@ -149,6 +149,8 @@ class Hub:
         self._stopping = False
         self._closed: Mapping[str, str] = {}
         self._wanted: Mapping[str, Spec] = {}
+        #: What is on its way to the disk, as it stood before: readers are told nothing that is not durable.
+        self._under_way: dict[str, Task | None] = {}
         self._backlog = layout.Folded().backlog
         self._files: dict[str, bytes] = {}
         self._policy_blob = ""
@@ -194,21 +196,26 @@ class Hub:
 
     def why(self, task: Task) -> Why | None:
         """Return why a queued task waits, the store's own trouble first."""
-        found = self.core.why(task.id, self.now())
+        found = self.core.why(task, self.now())
         if found is not None and self.read_only is not None:
             return Why("hub_readonly", f"the hub cannot write: {self.read_only}")
         return found
 
     async def all_tasks(self, limit: int) -> list[Task]:
-        """Return every open task and at most ``limit`` finished ones, the newest days first."""
+        """Return every open task and at most ``limit`` finished ones, the newest days first, as far as durable."""
         newest = sorted(self.core.memory.closed, key=lambda name: self._closed.get(name, ""), reverse=True)
         await self._recall(newest[:limit])
-        return list(self.core.memory.tasks.values())
+        return self.durable_tasks()
+
+    def durable_tasks(self) -> list[Task]:
+        """Return the tasks in memory as the branch has them."""
+        shown = (self._under_way.get(task.id, task) for task in self.core.memory.tasks.values())
+        return [task for task in shown if task is not None]
 
     async def task(self, task_id: str) -> Task | None:
-        """Return a task, also a finished one that is not in memory."""
+        """Return a task as the branch has it, also a finished one that is not in memory."""
         await self._recall([task_id])
-        return self.core.memory.tasks.get(task_id)
+        return self._under_way.get(task_id, self.core.memory.tasks.get(task_id))
 
     # --- start
 
@@ -313,7 +320,11 @@ class Hub:
                 decided = self.core.handle(letter.content, self.now())
             commits += self._commits_of(decided)
             effects += decided
+        for effect in effects:
+            if isinstance(effect, Record) and effect.after is not None:
+                self._under_way.setdefault(effect.after.id, effect.before)
         await self._write(tuple(commits))
+        self._under_way.clear()
         self._perform(effects)
         for letter in letters:
             if letter.done is not None and not letter.done.done():

@@ -58,8 +58,9 @@ class Place:
         return _read(self.folder / "hub.json")
 
     def forget_hub(self) -> None:
-        """Say that no hub runs here any more."""
-        (self.folder / "hub.json").unlink(missing_ok=True)
+        """Say that this process's hub does not run any more; what another one said stays."""
+        if (self.read_hub() or {}).get("pid") == os.getpid():
+            (self.folder / "hub.json").unlink(missing_ok=True)
 
     def write_init(self, source: str, backlog: str | None) -> None:
         """Keep what init found: the source ref, and the blob id of the BACKLOG.md that existed then."""

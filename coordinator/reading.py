@@ -167,7 +167,7 @@ def _from_branch(ground: Ground) -> Picture:
         as_of=f"hub not running; as of {ago(now.wall - made)} ({fold.tip[:7]})",
         live=False,
         summary={"by_status": _count(core.memory.tasks), "source": ground.source_ref, "observed_commit": fold.source},
-        tasks=tuple(present.task_json(task, core.why(task.id, now)) for task in tasks),
+        tasks=tuple(present.task_json(task, core.why(task, now)) for task in tasks),
         problems=tuple(
             {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
             for p in problems

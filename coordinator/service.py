@@ -191,7 +191,7 @@ class HubView:
         """Return the state of the whole in one object (``agentcom status``)."""
         memory = self._hub.core.memory
         by_status = dict.fromkeys((str(state) for state in State), 0)
-        for task in memory.tasks.values():
+        for task in self._hub.durable_tasks():
             by_status[str(task.state)] += 1
         return {
             "hub_id": self._hub.claim.hub_id,

@@ -228,7 +228,10 @@ async def test_while_the_store_refuses_everything_waits_and_then_heals(
         hub.store.fail_next(*[ReadOnly("no space left on device")] * 3)
         for _ in range(3):
             hub.submit(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        shown = []
+        monkeypatch.setattr(hub, "_thin_out", lambda: shown.append({t.id: t.state for t in hub.durable_tasks()}))
         acks = await hub.net.wait_for(Ack)
+        assert shown[0][assign.task.id] is State.ASSIGNED, "readers are told nothing that is not durable"
         assert acks[0] == Ack(assign.task.id, "complete")
         assert hub.read_only is None
         assert events(bench, hub).count("completed") == 1

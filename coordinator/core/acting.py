@@ -222,11 +222,13 @@ class Step:
         self.memory.mono.set(("release", agent_id), self.now.mono + self.memory.policy.timeouts.release)
 
     def park(self, agent_id: str, until: int | None, reason: str) -> None:
-        """Give an agent no work until ``until`` (ms; None: until somebody resumes it)."""
+        """Give an agent no work until ``until`` (ms; None: until somebody resumes it); a longer pause stays."""
         record = self.memory.agents[agent_id].record
-        self.record_agent(replace(record, parked_until=until or PARKED_FOR_GOOD, parked_reason=reason), HUB, reason)
-        if until is not None:
-            self.memory.wall.set(("parked", agent_id), until)
+        end = PARKED_FOR_GOOD if until is None else until
+        if record.parked_until is not None and record.parked_until >= end:
+            return
+        self.record_agent(replace(record, parked_until=end, parked_reason=reason), HUB, f"parked: {reason}")
+        self.memory.wall.set(("parked", agent_id), end)
 
     def unpark(self, agent_id: str, by: Actor, reason: str) -> None:
         record = self.memory.agents[agent_id].record

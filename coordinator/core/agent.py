@@ -123,8 +123,8 @@ class Agent:
 
     @property
     def enabled(self) -> bool:
-        """It may own tasks: its file is there, says nothing to the contrary and it is no person."""
-        return not self.spec.disabled and self.spec.kind == "agent"
+        """It may own tasks: its file is there and says nothing to the contrary; it is no person and no mere reader."""
+        return not self.spec.disabled and self.spec.kind == "agent" and self.spec.role is not Role.READER
 
     @property
     def capabilities(self) -> frozenset[str]:

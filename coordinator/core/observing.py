@@ -54,8 +54,10 @@ def _agents(step: Step, seen: Observed) -> None:
         step.record_agent(
             replace(memory.agents[agent_id].record, accepted=spec.blob), seen.by, f"{spec.where or agent_id} accepted"
         )
-        if not memory.agents[agent_id].enabled:
+        if spec.disabled:
             _disable(step, agent_id, seen.by, "disabled")
+        elif not memory.agents[agent_id].enabled:
+            _take_from(step, agent_id, seen.by, "may not work any more")
     for agent_id in sorted(set(memory.agents) - set(seen.agents) - seen.undecided_agents):
         agent = memory.agents[agent_id]
         if agent.spec.where or not agent.spec.disabled:

@@ -58,9 +58,9 @@ class Core:
         """Name what the last observation wanted, so that what is gone from the next one is noticed."""
         self.memory.wanted = ids
 
-    def why(self, task_id: str, now: Now) -> Why | None:
+    def why(self, task: Task, now: Now) -> Why | None:
         """Return why a queued task is not being worked on, None when it is not queued."""
-        return why(self.memory, self.memory.tasks[task_id], now)
+        return why(self.memory, task, now)
 
     def next_due(self, now: Now) -> float | None:
         """Return the monotonic instant of the next timer, None when nothing is due ever."""
@@ -136,7 +136,7 @@ def _renew_leases(step: Step) -> None:
 def _connected(step: Step, agent_id: str, session: Session) -> None:
     memory = step.memory
     agent = memory.agents.get(agent_id)
-    if agent is None or not agent.enabled:
+    if agent is None or agent.spec.disabled:
         step.effects.append(Close(agent_id, session.id, "agent_disabled"))
         return
     if agent.live.session is not None:

@@ -134,7 +134,6 @@ class Stage:
     def start_hub(self) -> None:
         """Start the hub and wait until agents may connect; a second start listens where the first did."""
         argv = [sys.executable, "-m", "coordinator", "hub", "--listen", f"127.0.0.1:{self.port}"]
-        self.place.forget_hub()
         self.hub = self._spawn(argv, self.repo, "hub")
         said = self._wait_for_hub(self.hub)
         self.port = int(said["url"].rpartition(":")[2])

@@ -151,7 +151,7 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, 
         for path, content in files.items():
             _write(work_tree / path, content)
         if added:
-            git_as_person("add", "--force", "--intent-to-add", "--", *added, cwd=work_tree)
+            git_as_person("add", "--force", "--", *added, cwd=work_tree)
         how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
         git_as_person("commit", *how, "--", *files, cwd=work_tree, input=text.encode("utf-8", "replace"))
     except (GitError, OSError) as error:

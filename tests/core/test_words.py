@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from support.world import ALL, World
 
-from coordinator.core.agent import PARKED_FOR_GOOD, AgentSpec
+from coordinator.core.agent import PARKED_FOR_GOOD, AgentSpec, Role
 from coordinator.core.events import (
     Accepted,
     Ack,
@@ -196,7 +196,7 @@ def test_an_agent_that_cannot_work_is_parked_and_spends_no_retry(kind: FailureCl
     assert (record.parked_until == PARKED_FOR_GOOD) == (kind is FailureClass.ENVIRONMENT)
     assert world.task().status.retry_count == 0
     assert world.state() is State.QUEUED
-    assert world.core.why(T, world.now).code == "agents_parked"
+    assert world.core.why(world.task(), world.now).code == "agents_parked"
 
     if kind is FailureClass.RATE_LIMITED:
         world.advance(61)
@@ -365,3 +365,21 @@ def test_rerun_opens_a_finished_task_with_a_clean_slate(state: State) -> None:
     assert (status.status, status.retry_count, status.excluded, status.last_owner) == (State.QUEUED, 0, (), None)
     world.observe()
     assert world.records() == []
+
+
+def test_a_person_and_a_reader_may_connect_but_get_no_work() -> None:
+    world = World()
+    world.add_agents(AgentSpec("pat", kind="person"), AgentSpec("eye", role=Role.READER))
+    for name in ("pat", "eye"):
+        assert world.connect(name) == []
+    world.want(Spec(T, "x"))
+    assert world.state() is State.QUEUED
+    assert world.core.why(world.task(), world.now).code == "no_agent"
+
+
+def test_a_rate_limit_does_not_shorten_a_parking_for_good() -> None:
+    world = World().reach(State.WORKING)
+    world.say("a", Failed(T, 1, FailureClass.ENVIRONMENT, "not logged in"))
+    world.say("a", Failed(T, 1, FailureClass.RATE_LIMITED, "limit"))
+    world.advance(7200)
+    assert world.core.memory.agents["a"].record.parked_reason == "not logged in"

@@ -300,7 +300,7 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def why_always_has_words(self) -> None:
         for task in self.world.core.memory.tasks.values():
-            reason = self.world.core.why(task.id, self.world.now)
+            reason = self.world.core.why(task, self.world.now)
             assert (reason is not None) == (task.state is State.QUEUED)
             assert reason is None or reason.text
 
