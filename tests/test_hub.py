@@ -232,7 +232,7 @@ async def test_while_the_store_refuses_everything_waits_and_then_heals(
         monkeypatch.setattr(hub, "_thin_out", lambda: shown.append({t.id: t.state for t in hub.durable_tasks()}))
         acks = await hub.net.wait_for(Ack)
         assert shown[0][assign.task.id] is State.ASSIGNED, "readers are told nothing that is not durable"
-        assert acks[0] == Ack(assign.task.id, "complete")
+        assert acks[0] == Ack(assign.task.id, "complete", 1)
         assert hub.read_only is None
         assert events(bench, hub).count("completed") == 1
 
@@ -289,7 +289,7 @@ async def test_a_finished_task_is_remembered_after_a_restart_when_somebody_speak
         assert assign.task.id in again.core.memory.closed
         connect(again)
         again.submit(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
-        assert await again.net.wait_for(Ack) == [Ack(assign.task.id, "complete")]
+        assert await again.net.wait_for(Ack) == [Ack(assign.task.id, "complete", 1)]
         assert events(bench, again).count("completed") == 0
 
 

@@ -209,13 +209,18 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The hub stood still (loop stopped, store read-only): leases start anew before anybody is judged."""
+    """The hub stood still for ``stood`` seconds (loop stopped, store read-only).
+
+    Timers stood still with it, and leases start anew before anybody is judged.
+    """
+
+    stood: float = 0.0
 
 
 Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Tick | Resumed
 
 
-# --- messages to agents (PROTOCOL 1.3) -------------------------------------------------------------------------------
+# --- messages to agents (PROTOCOL 1.3); ``generation`` is the attempt spoken of, where it is known -------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +231,14 @@ class Assign:
     ready_at: int = 0
 
 
+AckStatus = Literal["accepted", "complete", "failed", "retried", "dead_letter", "rejected", "blocked"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     task: str
-    status: Literal["accepted", "complete", "failed", "retried", "dead_letter", "rejected", "blocked"]
+    status: AckStatus
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +250,7 @@ class Continue:
 @dataclass(frozen=True, slots=True)
 class Reassign:
     task: str
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +288,7 @@ class Refused:
     code: str
     detail: str
     task: str | None = None
+    generation: int | None = None
 
 
 Message = Assign | Ack | Continue | Reassign | Cancelled | Updated | ReportAck | Drain | Refused

@@ -96,6 +96,7 @@ class Core:
             case Tick():
                 _tick(step)
             case Resumed():
+                step.memory.mono.shift(event.stood)
                 _renew_leases(step)
             case _:
                 assert_never(event)

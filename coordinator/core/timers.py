@@ -42,6 +42,12 @@ class Timers:
         """Return the instant of ``key``, None when it is not set."""
         return self._due.get(key)
 
+    def shift(self, span: float) -> None:
+        """Put every instant off by ``span``: the clock of these timers stood still so long."""
+        self._due = {key: at + span for key, at in self._due.items()}
+        self._heap = [(at, key) for key, at in self._due.items()]
+        heapq.heapify(self._heap)
+
     def next_due(self) -> float | None:
         """Return the earliest instant, None when nothing is set."""
         self._drop_stale()

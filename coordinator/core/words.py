@@ -13,6 +13,7 @@ from coordinator.core.agent import PARKED_FOR_GOOD
 from coordinator.core.events import (
     Accepted,
     Ack,
+    AckStatus,
     Actor,
     Blocked,
     Cancelled,
@@ -80,6 +81,7 @@ class _Speech:
     task: Task | None
     standing: Standing
     attempt: Attempt | None
+    generation: int | None
 
     @property
     def known(self) -> Task:
@@ -167,7 +169,8 @@ def _speech(step: Step, agent_id: str, task_id: str, generation: int | None) -> 
             standing = Standing.PAST
         else:
             standing = Standing.FOREIGN if current else Standing.STALE
-    return _Speech(agent_id, agent_actor(agent_id), task, standing, attempt)
+    spoken_of = generation if generation is not None and generation > 0 else None
+    return _Speech(agent_id, agent_actor(agent_id), task, standing, attempt, spoken_of)
 
 
 def _may_return(step: Step, agent_id: str) -> bool:
@@ -185,9 +188,13 @@ def _refuse_update(step: Step, speech: _Speech, task_id: str, generation: int | 
     """Answer accepted, progress, blocked, rejected that do not count (DESIGN 4, notes under the table)."""
     invalid = speech.task is not None and speech.standing is Standing.PAST and speech.task.state is State.IN_REVIEW
     code = "invalid_state" if invalid else speech.standing.refusal
-    step.send(speech.agent, Refused(f"task_update_failed: {code}", _explain(speech, code), task_id))
+    step.send(speech.agent, Refused(f"task_update_failed: {code}", _explain(speech, code), task_id, speech.generation))
     if not invalid:
         _drop(step, speech, task_id, generation, f"not yours any more ({code})")
+
+
+def _ack(step: Step, speech: _Speech, task_id: str, status: AckStatus) -> None:
+    step.send(speech.agent, Ack(task_id, status, speech.generation))
 
 
 def _explain(speech: _Speech, code: str) -> str:
@@ -217,7 +224,7 @@ def _take_up(step: Step, speech: _Speech, event: Event, **cause: Any) -> Task | 
 def _accepted(step: Step, speech: _Speech, word: Accepted) -> None:
     again = speech.standing is Standing.PAST and _done_now(speech)
     if again or (speech.standing.counts and _take_up(step, speech, Event.ACCEPTED) is not None):
-        step.send(speech.agent, Ack(word.task, "accepted"))
+        _ack(step, speech, word.task, "accepted")
     elif speech.standing is Standing.LATE:
         _drop(step, speech, word.task, word.generation, "you own another task")
     else:
@@ -237,7 +244,7 @@ def _done_now(speech: _Speech) -> bool:
 
 def _rejected(step: Step, speech: _Speech, word: Rejected) -> None:
     if speech.attempt is not None and speech.attempt.end in (End.REJECTED, End.BUSY):
-        step.send(speech.agent, Ack(word.task, "rejected"))
+        _ack(step, speech, word.task, "rejected")
     elif not speech.standing.counts:
         _refuse_update(step, speech, word.task, word.generation)
     elif word.reason == "busy":
@@ -254,7 +261,7 @@ def _rejected(step: Step, speech: _Speech, word: Rejected) -> None:
             own_word=True,
             fitting_left=fitting_left(step.memory, task, speech.agent),
         )
-        step.send(speech.agent, Ack(word.task, "rejected"))
+        _ack(step, speech, word.task, "rejected")
 
 
 def _busy(step: Step, speech: _Speech, word: Rejected) -> None:
@@ -278,7 +285,7 @@ def _busy(step: Step, speech: _Speech, word: Rejected) -> None:
         pause = min(BUSY_PAUSE_MAX, BUSY_PAUSE * 2 ** (count - 1))
         step.memory.set_live(speech.agent, busy=True, busy_count=count)
         step.memory.mono.set(("busy", speech.agent), step.now.mono + pause)
-    step.send(speech.agent, Ack(word.task, "rejected"))
+    _ack(step, speech, word.task, "rejected")
 
 
 def _progress(step: Step, speech: _Speech, word: Progress) -> None:
@@ -324,9 +331,9 @@ def _complete(step: Step, speech: _Speech, word: Complete) -> None:
             failures=(),
             busy_count=0,
         )
-        step.send(speech.agent, Ack(word.task, "complete"))
+        _ack(step, speech, word.task, "complete")
     elif speech.attempt is not None and speech.attempt.end in _DONE_ENDS:
-        step.send(speech.agent, Ack(word.task, "complete"))
+        _ack(step, speech, word.task, "complete")
     else:
         _orphan(step, speech, word.task, {"status": "complete", **word.result}, "complete")
 
@@ -337,7 +344,7 @@ def _orphan(step: Step, speech: _Speech, task_id: str, result: dict[str, Any], w
     if task is not None and attempt is not None and attempt.generation not in task.status.orphans:
         step.orphan(task, speech.by, Orphan(attempt.generation, speech.agent, result))
     code = "stale_generation" if speech.standing is Standing.PAST else speech.standing.refusal
-    step.send(speech.agent, Refused(f"task_{word}_failed: {code}", _explain(speech, code), task_id))
+    step.send(speech.agent, Refused(f"task_{word}_failed: {code}", _explain(speech, code), task_id, speech.generation))
 
 
 def _failed(step: Step, speech: _Speech, word: Failed) -> None:
@@ -346,7 +353,7 @@ def _failed(step: Step, speech: _Speech, word: Failed) -> None:
     elif speech.attempt is not None and speech.attempt.end in _FAILED_ENDS:
         last = speech.known.status.attempts[-1] is speech.attempt
         ended = last and speech.known.state in (State.FAILED, State.CANCELLED)
-        step.send(speech.agent, Ack(word.task, "dead_letter" if ended else "retried"))
+        _ack(step, speech, word.task, "dead_letter" if ended else "retried")
     else:
         _orphan(
             step, speech, word.task, {"status": "failed", "error": word.reason, "output_tail": word.output_tail}, "fail"
@@ -378,7 +385,7 @@ def _fail_attempt(step: Step, speech: _Speech, word: Failed) -> None:
         output_tail=word.output_tail,
         own_word=True,
     )
-    step.send(speech.agent, Ack(word.task, "retried" if after and after.state is State.QUEUED else "dead_letter"))
+    _ack(step, speech, word.task, "retried" if after and after.state is State.QUEUED else "dead_letter")
     if event is Event.PARKING:
         _park(step, speech.agent, word)
     elif word.reason != SIDECAR_STOPPED:
@@ -421,7 +428,7 @@ def _blocked(step: Step, speech: _Speech, word: Blocked) -> None:
         step.free_slot(speech.agent, after.id)
     elif agent.live.state is not AgentState.BLOCKED:
         step.take_slot(speech.agent, after, AgentEvent.BLOCK)
-    step.send(speech.agent, Ack(word.task, "blocked"))
+    _ack(step, speech, word.task, "blocked")
 
 
 def _released(step: Step, speech: _Speech, word: Released) -> None:
@@ -431,9 +438,9 @@ def _released(step: Step, speech: _Speech, word: Released) -> None:
             Event.HANDED_BACK, speech.known, speech.by, agent=speech.agent, end=End.HANDED_BACK,
             reason="handed back", own_word=True,
         )  # fmt: skip
-        step.send(speech.agent, Ack(word.task, "rejected"))
+        _ack(step, speech, word.task, "rejected")
     elif word.unfinished and speech.attempt is not None and speech.attempt.end is End.HANDED_BACK:
-        step.send(speech.agent, Ack(word.task, "rejected"))
+        _ack(step, speech, word.task, "rejected")
     elif live.slot == word.task and (live.state is AgentState.RELEASING or _blocked_by(speech)):
         step.free_slot(speech.agent, word.task)
 
@@ -459,11 +466,11 @@ def _recovering(step: Step, speech: _Speech, word: Recovering) -> None:
             Event.HANDED_BACK, speech.known, speech.by, agent=speech.agent, end=End.HANDED_BACK,
             reason=f"came back {word.last_status}, without work", own_word=True,
         )  # fmt: skip
-        step.send(speech.agent, Reassign(word.task))
+        step.send(speech.agent, Reassign(word.task, speech.generation))
         return
     after = None if waiting else _come_back(step, speech)
     if after is None:
-        step.send(speech.agent, Reassign(word.task))
+        step.send(speech.agent, Reassign(word.task, speech.generation))
     else:
         step.send(speech.agent, Continue(word.task, after.status.generation))
 

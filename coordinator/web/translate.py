@@ -87,11 +87,11 @@ def frame_of(message: core.Message, now_ms: int) -> frames.Frame:
         case core.Assign():
             return _assign(message)
         case core.Ack():
-            return frames.TaskAck(task_id=message.task, status=message.status)
+            return frames.TaskAck(task_id=message.task, status=message.status, generation=message.generation)
         case core.Continue():
             return frames.TaskContinue(task_id=message.task, generation=message.generation)
         case core.Reassign():
-            return frames.TaskReassign(task_id=message.task)
+            return frames.TaskReassign(task_id=message.task, generation=message.generation)
         case core.Cancelled():
             return frames.TaskCancelled(
                 task_id=message.task, generation=message.generation, reason=message.reason, timestamp=now_ms
@@ -106,7 +106,9 @@ def frame_of(message: core.Message, now_ms: int) -> frames.Frame:
         case core.Drain():
             return frames.Drain(reason=message.reason)
         case core.Refused():
-            return frames.Error(error=message.code, detail=message.detail, task_id=message.task)
+            return frames.Error(
+                error=message.code, detail=message.detail, task_id=message.task, generation=message.generation
+            )
         case _:
             assert_never(message)
 

@@ -106,7 +106,7 @@ def test_a_late_agent_that_owns_something_else_is_told_to_drop_the_task() -> Non
     assert [m.task for m in world.said_to("a") if isinstance(m, Cancelled)] == [T]
 
     world.say("a", Recovering(T, 1))
-    assert world.said_to("a") == [Reassign(T)]
+    assert world.said_to("a") == [Reassign(T, 1)]
     assert world.state() is State.QUEUED
 
 
