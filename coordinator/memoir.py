@@ -5,6 +5,7 @@ Used by the hub at its start and by every command that reads a clone without a h
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from coordinator.core.backlog import BacklogMap
 from coordinator.core.machine import FINISHED
@@ -13,7 +14,14 @@ from coordinator.core.state import Memory
 from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
+from coordinator.git.history import Record
 from coordinator.ports import Fold
+from coordinator.web.present import rfc3339
+
+#: Finished tasks that a list reads back at most.
+CLOSED_SHOWN = 1_000
+#: Commits of one task's history that are shown.
+HISTORY_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +109,18 @@ def read_back(names: Iterable[str], closed: Mapping[str, str], read: Callable[[s
         if isinstance(found, layout.Closed):
             back.append(Task(found.spec or Spec(name, name, where=f"tasks/{name}.yaml"), found.status))
     return tuple(back)
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """Return one commit of the audit trail as JSON."""
+    return {
+        "commit": record.commit,
+        "time": rfc3339(record.time_ms),
+        "time_ms": record.time_ms,
+        "author": record.author,
+        "subject": record.subject,
+        "event": record.event,
+        "task": record.task,
+        "agent": record.agent,
+        "generation": record.generation,
+    }

@@ -42,6 +42,13 @@ class Place:
             _write(path, made + "\n", 0o600)
             return made
 
+    def read_admin_token(self) -> str | None:
+        """Return the admin token of this machine, None when there is none or somebody else's."""
+        try:
+            return (self.folder / "admin.token").read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
     def write_hub(self, url: str, hub_id: str, started_at: int) -> None:
         """Say where the hub of this clone listens. ``started_at`` is ms since the epoch."""
         said = {

@@ -3,40 +3,50 @@
 Both give the same JSON objects (``web.present``), so that a command need not care. Nothing here writes.
 
     HubUnreachable           a hub was named explicitly and does not answer
+      +-- NobodyThere        nothing listens at the address
     TokenRefused             the hub does not accept the token
 """
 
+import http.client
 import json
 import os
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coordinator.core.machine import State
+from coordinator.core.policy import Lane
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import find_cycles
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
-from coordinator.files.observe import Observer
+from coordinator.files.observe import Known, Observer
+from coordinator.files.problem import Problem
 from coordinator.git import history
 from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
 from coordinator.git.repo import STATE_REF, GitSource
-from coordinator.memoir import read_back, rebuild
-from coordinator.service import CLOSED_SHOWN, HISTORY_SHOWN, Ground, record_json
+from coordinator.ground import CannotStart, Ground, survey
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, read_back, rebuild, record_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
 PATIENCE = 5.0
+#: Hosts that are this machine: only there does the admin token of this clone go, and never through a proxy.
+_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class HubUnreachable(Exception):
     """A hub was named explicitly and does not answer."""
+
+
+class NobodyThere(HubUnreachable):
+    """Nothing listens at the address: no hub runs there."""
 
 
 class TokenRefused(Exception):
@@ -47,7 +57,8 @@ class TokenRefused(Exception):
 class Picture:
     """What is known, and where from: ``as_of`` is a sentence for people, ``live`` whether a hub said it.
 
-    ``summary`` is the object of ``GET /api/status``.
+    ``summary`` is the object of ``GET /api/status``; ``notes`` are lines about what the branch cannot know yet;
+    ``history`` is the trail of the one task that was asked for, newest first.
     """
 
     as_of: str
@@ -58,12 +69,40 @@ class Picture:
     hub_url: str | None = None
     commit: str | None = None
     time_ms: int = 0
-    agents: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    agents: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Tell whether a hub ever looked here, so that no task means none."""
+        return self.live or self.commit is not None
 
     @property
     def origin(self) -> dict[str, Any]:
         """Say in JSON where this comes from."""
-        return {"live": self.live, "hub": self.hub_url, "commit": self.commit, "as_of": present.rfc3339(self.time_ms)}
+        return {
+            "live": self.live,
+            "hub": self.hub_url,
+            "commit": self.commit,
+            "as_of": present.rfc3339(self.time_ms),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Which tasks a picture should hold: ``one`` by its id, all of them, or (``every`` false) none."""
+
+    every: bool = True
+    one: str | None = None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer like any other: the token goes nowhere else."""
+
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        return None
 
 
 class HubClient:
@@ -72,6 +111,8 @@ class HubClient:
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url.rstrip("/")
         self._token = token
+        proxies = [urllib.request.ProxyHandler({})] if is_here(url) else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Return the JSON of one GET. Raises HubUnreachable, TokenRefused; a 404 gives an empty object."""
@@ -82,55 +123,111 @@ class HubClient:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=PATIENCE) as answer:
                 said = json.load(answer)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (401, 403):
-                raise TokenRefused(f"{self.url} refuses this token; set AGENTCOM_TOKEN") from None
+                what = "refuses this token" if self._token else "asks for a token"
+                raise TokenRefused(f"{self.url} {what}: set AGENTCOM_TOKEN to one that it knows") from None
             if error.code == 404:
                 return {}
             raise HubUnreachable(f"{self.url} answers {error.code}") from None
-        except (OSError, ValueError) as error:
-            raise HubUnreachable(f"no hub answers at {self.url} ({getattr(error, 'reason', error)})") from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            kind = NobodyThere if isinstance(reason, ConnectionRefusedError) else HubUnreachable
+            said = getattr(reason, "strerror", None) or reason
+            raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
 
 
-def picture(ground: Ground | None, hub: str | None, *, with_tasks: bool = True) -> Picture:
+def is_here(url: str) -> bool:
+    """Tell whether an address is on this machine's loopback."""
+    try:
+        return urllib.parse.urlsplit(url).hostname in _HERE
+    except ValueError:
+        return False
+
+
+def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> Picture:
     """Ask the hub that ``hub``, AGENTCOM_HUB or this clone's hub.json names; else read the branch of ``ground``.
 
-    Raises HubUnreachable when a hub was named explicitly, or there is neither hub nor repository; TokenRefused.
+    Raises HubUnreachable when a hub was named explicitly, or there is neither hub nor repository; TokenRefused;
+    StoreError when the branch cannot be read.
     """
     named = hub or os.environ.get("AGENTCOM_HUB")
-    local = ground.place.read_hub() if ground is not None else None
-    token = os.environ.get("AGENTCOM_TOKEN") or (_local_token(ground) if ground is not None else None)
     if named:
-        return _from_hub(HubClient(named, token), with_tasks)
-    if local is not None:
-        try:
-            return _from_hub(HubClient(str(local.get("url")), token), with_tasks)
-        except HubUnreachable:
-            pass  # its process is gone; the branch tells what it knew
+        return _from_hub(HubClient(named, token_for(named, ground)), tasks)
     if ground is None:
         raise HubUnreachable("no hub is named and this is no repository: give --hub URL or --repo DIR")
-    return _from_branch(ground)
+    local = ground.place.read_hub()
+    silent = ""
+    if local is not None:
+        try:
+            return _from_hub(_local_client(ground, local), tasks, hub_id=str(local.get("hub_id")))
+        except NobodyThere:
+            pass  # its process is gone; the branch tells what it knew
+        except HubUnreachable as error:
+            silent = str(error)
+        except TokenRefused:
+            if os.environ.get("AGENTCOM_TOKEN") or _alive(local):
+                raise
+    return _from_branch(ground, silent, tasks)
 
 
-def _local_token(ground: Ground) -> str | None:
-    try:
-        return (ground.place.folder / "admin.token").read_text(encoding="ascii").strip()
-    except OSError:
+def hub_runs(ground: Ground) -> str | None:
+    """Return the address at which the hub of this clone answers now, None when it does not."""
+    local = ground.place.read_hub()
+    if local is None:
         return None
+    try:
+        said = _local_client(ground, local).get("/api/status")
+    except (HubUnreachable, TokenRefused):
+        return None
+    return str(local.get("url")) if said.get("hub_id") == local.get("hub_id") else None
 
 
-def _from_hub(client: HubClient, with_tasks: bool) -> Picture:
-    summary = client.get("/api/status")
+def _local_client(ground: Ground, local: Mapping[str, Any]) -> HubClient:
+    url = str(local.get("url"))
+    return HubClient(url, token_for(url, ground))
+
+
+def token_for(url: str, ground: Ground | None) -> str | None:
+    """Return what to show to the hub at ``url``: AGENTCOM_TOKEN, else on this machine the clone's admin token."""
+    named = os.environ.get("AGENTCOM_TOKEN", "").strip()
+    if named:
+        return named
+    return ground.place.read_admin_token() if ground is not None and is_here(url) else None
+
+
+def _alive(local: Mapping[str, Any]) -> bool:
+    """Tell whether the process that wrote hub.json may still be there."""
+    try:
+        os.kill(int(local["pid"]), 0)
+    except (KeyError, TypeError, ValueError, ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Picture:
     tasks: list[Mapping[str, Any]] = []
-    cursor: str | None = "0"
-    while with_tasks and cursor is not None:
+    history: list[Mapping[str, Any]] = []
+    cursor: str | None = "0" if wanted.every and wanted.one is None else None
+    while cursor is not None:
         page = client.get("/api/tasks", limit="1000", cursor=cursor)
         tasks += page.get("tasks", [])
         cursor = None if page.get("cursor") is None else str(page["cursor"])
+    if wanted.one is not None:
+        task = client.get(f"/api/tasks/{urllib.parse.quote(wanted.one, safe='')}")
+        history += task.pop("history", [])
+        tasks += [task] if task else []
+    summary = client.get("/api/status")  # last: a list brings finished tasks back to the hub's mind, which it counts
+    if "hub_id" not in summary:
+        raise HubUnreachable(f"what answers at {client.url} is no AgentCom hub")
+    if hub_id is not None and summary["hub_id"] != hub_id:
+        raise NobodyThere(f"{client.url} is another hub")
     return Picture(
         as_of=f"hub at {client.url}",
         live=True,
@@ -141,40 +238,79 @@ def _from_hub(client: HubClient, with_tasks: bool) -> Picture:
         commit=summary.get("state_commit"),
         time_ms=time.time_ns() // 1_000_000,
         agents=tuple(summary.get("agents", ())),
+        history=tuple(history),
     )
 
 
-def _from_branch(ground: Ground) -> Picture:
+def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
+    """Read the branch of this clone; ``silent`` says of a hub that should answer why it does not."""
     store = GitStore(ground.repo, ground.root)
     source = GitSource(ground.repo, ground.source_ref, ground.root)
     core = Core()
     fold = store.load()
     now = Now(time.monotonic(), time.time_ns() // 1_000_000)
+    observer = Observer(source, ground.branch, ground.root)
     if fold.tip is None:
-        said = "no hub has run in this repository yet: start one with `agentcom hub`"
-        return Picture(said, live=False, summary={"by_status": {}}, time_ms=now.wall)
-    observer = Observer(source, ground.source_ref.removeprefix("refs/heads/"), ground.root)
+        return _before_any_hub(ground, source, observer, now.wall)
     rebuilt = rebuild(core, fold, observer, store.read)
     newest = sorted(core.memory.closed, key=lambda name: fold.closed.get(name, ""), reverse=True)[:CLOSED_SHOWN]
-    for task in read_back(newest, fold.closed, store.read):
+    for task in read_back(newest if wanted.one is None else [wanted.one], fold.closed, store.read):
         core.restore(task)
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))
     tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
     problems = [*rebuilt.folded.problems, *(rebuilt.baseline.problems if rebuilt.baseline else ())]
     made = commit.committer.time_ms
+    moved = source.tip()
+    news = moved is not None and source.needs_observation(moved, fold.source)
     return Picture(
-        as_of=f"hub not running; as of {ago(now.wall - made)} ({fold.tip[:7]})",
+        as_of=f"{silent or 'hub not running'}; as of {ago(now.wall - made)} ({fold.tip[:7]})",
         live=False,
-        summary={"by_status": _count(core.memory.tasks), "source": ground.source_ref, "observed_commit": fold.source},
-        tasks=tuple(present.task_json(task, core.why(task, now)) for task in tasks),
-        problems=tuple(
-            {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
-            for p in problems
-        ),
+        summary={
+            "by_status": _count(core.memory.tasks),
+            "closed_before_start": len(core.memory.closed),
+            "source": ground.source_ref,
+            "observed_commit": fold.source,
+        },
+        tasks=tuple(present.task_json(task, core.why(task, now)) for task in tasks if wanted.one in (None, task.id)),
+        problems=_problems_json(problems),
         commit=fold.tip,
         time_ms=made,
         agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        notes=(f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else (),
+        history=() if wanted.one is None else trail(ground, wanted.one, HISTORY_SHOWN),
+    )
+
+
+def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: int) -> Picture:
+    """Say what the first hub will find: agents, problems, and how much would run."""
+    as_of = "no hub has run in this repository yet: start one with `agentcom hub`"
+    counted = {"by_status": dict.fromkeys((str(state) for state in State), 0), "source": ground.source_ref}
+    tip = source.tip()
+    if tip is None:
+        note = f"{ground.branch} has no commit yet"
+        return Picture(as_of, live=False, summary=counted, time_ms=now, notes=(note,))
+    seen = observer.look(tip, None, Known())
+    core = Core()
+    core.memory.policy = seen.policy
+    for agent in seen.agents.values():
+        core.memory.put_spec(agent)
+    ready = sum(1 for name in seen.specs if name not in seen.places or seen.places[name][0] is Lane.READY)
+    return Picture(
+        as_of,
+        live=False,
+        summary=counted,
+        problems=_problems_json(seen.problems),
+        time_ms=now,
+        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        notes=(f"{ground.branch} ({tip[:7]}) holds {ready} {'task' if ready == 1 else 'tasks'} that would run",),
+    )
+
+
+def _problems_json(problems: Iterable[Problem]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
+        for p in problems
     )
 
 
@@ -202,8 +338,6 @@ def ago(ms: int) -> str:
 
 def ground_or_none(directory: Path) -> Ground | None:
     """Return the repository around a directory, None when there is none."""
-    from coordinator.service import CannotStart, survey
-
     try:
         return survey(directory)
     except CannotStart:

@@ -1,8 +1,6 @@
 """One running hub: repository, lock, store, watcher, core and port put together, from start to the last goodbye.
 
 This is where shell modules meet; none of them knows another. What the hub does is decided elsewhere.
-
-    CannotStart              the hub did not start and nothing was changed; ``exit_code`` of DECISIONS 17
 """
 
 import asyncio
@@ -18,29 +16,18 @@ from typing import Any
 
 from coordinator import __version__
 from coordinator.core.machine import State
-from coordinator.core.policy import Policy
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
-from coordinator.files import layout, loader
-from coordinator.files.observe import POLICY, Observer
+from coordinator.files.observe import Observer
 from coordinator.git import history
 from coordinator.git.journal import GitStore
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import (
-    STATE_REF,
-    GitSource,
-    NoRepository,
-    Repo,
-    RepoError,
-    check_repo,
-    find_repo,
-    head_ref,
-    read_ref,
-)
+from coordinator.git.repo import STATE_REF, GitSource, read_ref
 from coordinator.git.watcher import Watcher
+from coordinator.ground import CannotStart, Ground, survey
 from coordinator.hub import Hub, Identity
-from coordinator.place import Place
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, record_json
 from coordinator.ports import Conflict, Fatal
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
@@ -49,19 +36,6 @@ from coordinator.web.auth import Doorkeeper
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
-
-#: Finished tasks that a list reads back at most.
-CLOSED_SHOWN = 1_000
-#: Commits of one task's history that are shown.
-HISTORY_SHOWN = 200
-
-
-class CannotStart(Exception):
-    """The hub did not start; the text is one line for people."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        self.exit_code = exit_code
-        super().__init__(text)
 
 
 class SystemClock:
@@ -79,76 +53,6 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 4000
     source: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """The repository as the hub sees it before it starts."""
-
-    repo: Repo
-    place: Place
-    source_ref: str
-    root: str
-
-
-def survey(directory: Path, source: str | None = None) -> Ground:
-    """Find out which branch of which repository is the source. Raises CannotStart."""
-    try:
-        repo = find_repo(directory)
-        check_repo(repo)
-    except NoRepository as error:
-        raise CannotStart(str(error), 66) from None
-    except RepoError as error:
-        raise CannotStart(str(error), 78) from None
-    place = Place(repo.agentcom_dir)
-    ref = _source_ref(repo, place, source)
-    root = _root_of(repo, ref)
-    return Ground(repo, place, ref, root)
-
-
-def _source_ref(repo: Repo, place: Place, wanted: str | None) -> str:
-    """Return the recorded source, else the one asked for, else init's, else HEAD's (DECISIONS 5)."""
-    recorded = _recorded_source(repo)
-    asked = None if wanted is None else wanted if wanted.startswith("refs/") else f"refs/heads/{wanted}"
-    if recorded is not None:
-        if asked not in (None, recorded):
-            raise CannotStart(f"this repository's source is {recorded}; it cannot be changed to {asked}", 78)
-        return recorded
-    found = asked or (place.read_init() or {}).get("source") or head_ref(repo)
-    if not isinstance(found, str):
-        raise CannotStart("HEAD names no branch: switch to the branch that people work on, or name it by --source", 78)
-    if found.startswith("refs/heads/agentcom/"):
-        raise CannotStart(f"{found} belongs to the hub and cannot be the source: switch to the people's branch", 78)
-    return found
-
-
-def _recorded_source(repo: Repo) -> str | None:
-    """Return the source that the first claim recorded, whichever folder is root."""
-    tip = read_ref(repo, STATE_REF)
-    if tip is None:
-        return None
-    root = _root_at(repo, tip)
-    data = GitStore(repo, root).read(layout.HUB)
-    said = loader.load_mapping(layout.HUB, data) if data is not None else {}
-    source = said.get("source") if isinstance(said, dict) else None
-    return source if isinstance(source, str) else None
-
-
-def _root_of(repo: Repo, ref: str) -> str:
-    state = read_ref(repo, STATE_REF)
-    commit = state or read_ref(repo, ref)
-    return "." if commit is None else _root_at(repo, commit)
-
-
-def _root_at(repo: Repo, commit: str) -> str:
-    """Return the ``root`` that agentcom.yaml names at a commit; a wrong file names none."""
-    source = GitSource(repo, "refs/heads/none")
-    entry = source.entries(commit).get(POLICY)
-    if entry is None:
-        return "."
-    data = source.blobs((entry.oid,)).get(entry.oid, b"")
-    policy = loader.load_policy(POLICY, data, entry.oid)
-    return policy.root if isinstance(policy, Policy) else "."
 
 
 class HubView:
@@ -216,21 +120,6 @@ def _median(values: list[float]) -> float | None:
     return round(sorted(values)[len(values) // 2], 2) if values else None
 
 
-def record_json(record: history.Record) -> dict[str, Any]:
-    """Return one commit of the audit trail as JSON."""
-    return {
-        "commit": record.commit,
-        "time": present.rfc3339(record.time_ms),
-        "time_ms": record.time_ms,
-        "author": record.author,
-        "subject": record.subject,
-        "event": record.event,
-        "task": record.task,
-        "agent": record.agent,
-        "generation": record.generation,
-    }
-
-
 async def serve(options: Options, announce: Callable[[str], None]) -> None:
     """Run one hub until SIGTERM or SIGINT; ``announce`` hears the URL once agents may connect.
 
@@ -258,11 +147,10 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         raise CannotStart(_cannot_listen(options, error), 73) from None
     clock = SystemClock()
     identity = Identity(ground.place.hub_id(), ground.source_ref, __version__)
-    branch = ground.source_ref.removeprefix("refs/heads/")
     hub = Hub(
         GitStore(ground.repo, ground.root),
         source,
-        Observer(source, branch, ground.root),
+        Observer(source, ground.branch, ground.root),
         clock,
         identity,
         may_write=lock.still_ours,
@@ -322,4 +210,4 @@ def _stop_on_signals(hub: Hub) -> None:
         loop.add_signal_handler(number, hub.stop)
 
 
-__all__ = ["CannotStart", "Conflict", "Fatal", "Ground", "HubView", "Options", "record_json", "serve", "survey"]
+__all__ = ["CannotStart", "Conflict", "Fatal", "HubView", "Options", "serve"]

@@ -1,11 +1,12 @@
 """``agentcom add``: one line more in BACKLOG.md, committed as the person who types it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from coordinator.cli.common import (
-    EXIT_FAILED,
+    EXIT_FILES_WRONG,
     EXIT_USAGE,
     directory_option,
     fail,
@@ -14,12 +15,17 @@ from coordinator.cli.common import (
     refuse,
 )
 from coordinator.cli.reading_options import open_ground
+from coordinator.cli.status_cmd import problem_line
+
+if TYPE_CHECKING:
+    from coordinator.core.policy import Lane, Policy
+    from coordinator.files.edit import Added
 
 
 @click.command("add")
 @click.argument("title")
 @directory_option
-@click.option("--lane", default="ready", show_default=True, help="ready, inbox or someday.")
+@click.option("--lane", default="ready", show_default=True, help="ready, inbox, someday, or a heading that means one.")
 @json_option
 def command(title: str, directory: Path, lane: str, as_json: bool) -> None:
     """Add TITLE to BACKLOG.md under a heading of the lane, and commit that line alone.
@@ -28,51 +34,62 @@ def command(title: str, directory: Path, lane: str, as_json: bool) -> None:
     """
     ground = open_ground(directory)
     from coordinator.core.policy import Lane
-    from coordinator.files.edit import add_item
-    from coordinator.files.markdown import lane_of
     from coordinator.files.validate import read_policy
     from coordinator.git.person import CannotCommit, NoWorkTree, commit_paths
+    from coordinator.reading import hub_runs
 
     if ground.repo.work_tree is None:
         refuse(NoWorkTree(f"{ground.repo.common_dir} has no work tree: run this in a clone of it"))
     policy = read_policy(ground.repo.work_tree)
-    meant = lane_of(lane, policy.lanes)
-    if meant is None or meant in (Lane.DONE, Lane.IN_PROGRESS):
-        fail(f"--lane {lane} is no lane to add to: use ready, inbox or someday", EXIT_USAGE)
-    name = "BACKLOG.md" if ground.root == "." else f"{ground.root}/BACKLOG.md"
+    meant = _meant(lane, policy)
+    name = ground.path("BACKLOG.md")
     path = ground.repo.work_tree / name
     try:
         before = path.read_bytes().decode("utf-8") if path.exists() else "# Backlog\n"
-        after = add_item(before, title, meant, policy)
     except UnicodeDecodeError:
-        fail(f"{name} is not UTF-8: save it as UTF-8 first", EXIT_FAILED)
-    except ValueError as error:
-        fail(f"{error}, without line breaks or control characters", EXIT_USAGE)
+        fail(f"{name} is not UTF-8: save it as UTF-8 first", EXIT_FILES_WRONG)
+    added = _edit(before, title, meant, policy, lane, name)
+    files = {name: added.text.encode()}
     try:
-        commit = commit_paths(ground.repo, ground.source_ref, {name: after.encode()}, f"Add to the backlog: {title}")
+        commit = commit_paths(ground.repo, ground.source_ref, files, f"Add to the backlog: {added.item.title}")
     except CannotCommit as error:
         refuse(error)
-    _say(ground, name, meant, commit, as_json=as_json, title=title)
-
-
-def _say(ground: object, name: str, lane: object, commit: str, *, as_json: bool, title: str) -> None:
-    from coordinator.core.policy import Lane
-    from coordinator.reading import HubClient, HubUnreachable
-    from coordinator.service import Ground
-
-    assert isinstance(ground, Ground)  # noqa: S101 - imported lazily, so the annotation cannot say it
-    said = ground.place.read_hub()
-    running = False
-    if said is not None:
-        try:
-            running = bool(HubClient(str(said.get("url")), None).get("/health"))
-        except HubUnreachable:
-            running = False
+    running = hub_runs(ground) is not None
     if as_json:
-        print_json({"commit": commit, "path": name, "lane": str(lane), "title": title, "hub_running": running})
+        said = {"commit": commit, "path": name, "line": added.item.line, "lane": str(meant), "title": added.item.title}
+        print_json({**said, "priority": added.item.priority.word, "hub_running": running})
         return
-    if lane is Lane.READY:
-        follows = "the hub hands it to a fitting agent" if running else "no hub is running: agentcom hub"
+    if meant is not Lane.READY:
+        follows = "it waits there until you move it under a heading that is ready"
+    elif running:
+        follows = "the hub hands it to a fitting agent"
     else:
-        follows = "it waits there until you move it under a ready heading"
-    click.echo(f"committed {commit[:8]} to {name}; {follows}")
+        follows = "no hub is running: start one with `agentcom hub`"
+    click.echo(f"committed {commit[:8]}: {name}:{added.item.line}; {follows}")
+
+
+def _meant(lane: str, policy: "Policy") -> "Lane":
+    """Return the lane that a word means: a heading of this repository, else one of the usual names."""
+    from coordinator.core.policy import DEFAULT_LANES, Lane
+    from coordinator.files.markdown import lane_of
+
+    meant = lane_of(lane, policy.lanes) or lane_of(lane, DEFAULT_LANES)
+    if meant in (Lane.DRAFT, Lane.READY, Lane.DEFERRED):
+        return meant
+    fail(f"--lane {lane} is no lane to add to: use ready, inbox or someday", EXIT_USAGE)
+
+
+def _edit(before: str, title: str, lane: "Lane", policy: "Policy", heading: str, name: str) -> "Added":
+    from dataclasses import asdict
+
+    from coordinator.files.edit import NoPlace, NotAnItem, add_item
+
+    try:
+        added = add_item(before, title, lane, policy, heading=heading)
+    except NotAnItem as error:
+        fail(str(error), EXIT_USAGE)
+    except NoPlace as error:
+        fail(f"{name}: {error}", EXIT_FILES_WRONG)
+    for remark in added.remarks:
+        click.echo(f"note: {problem_line(asdict(remark))}", err=True)
+    return added

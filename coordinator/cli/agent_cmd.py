@@ -1,11 +1,27 @@
 """``agentcom agent add|list``: who may work."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.common import EXIT_USAGE, directory_option, fail, json_option, print_json, refuse, table
-from coordinator.cli.reading_options import hub_option, look, open_ground
+from coordinator.cli.common import (
+    EXIT_USAGE,
+    directory_option,
+    fail,
+    json_option,
+    print_json,
+    print_table,
+    refuse,
+)
+from coordinator.cli.reading_options import hub_option, look, open_ground, say_origin
+from coordinator.cli.status_cmd import agent_flags
+
+if TYPE_CHECKING:
+    from coordinator.ground import Ground
+
+#: Where a hub listens unless told otherwise.
+_USUAL_HUB = "http://127.0.0.1:4000"
 
 
 @click.group("agent")
@@ -13,28 +29,29 @@ def command() -> None:
     """Add an agent, list agents."""
 
 
-@command.command("add")
-@click.argument("agent_id")
+@command.command("add", short_help="Add an agent and show its token.")
+@click.argument("agent_id", metavar="NAME")
 @directory_option
-@click.option("--name", help="A name for people (default: the id).")
-@click.option("--capabilities", default="", help="Comma-separated; nothing beyond these counts.")
+@click.option("--name", metavar="TEXT", help="How people call it (default: NAME).")
+@click.option("--capabilities", default="", metavar="A,B", help="What it can do; nothing beyond these counts.")
 @json_option
 def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_json: bool) -> None:
-    """Write agents/AGENT_ID.yaml with a new token's hash and commit it; the token is shown once."""
+    """Write agents/NAME.yaml with the hash of a new token, commit it, and show the token once.
+
+    NAME is the agent's id: lower-case letters, digits and '-'.
+    """
     ground = open_ground(directory)
-    from coordinator.core.task import is_id
     from coordinator.files.emitter import quoted
+    from coordinator.files.loader import load_agent
     from coordinator.git.person import CannotCommit, NoWorkTree, commit_paths
     from coordinator.place import new_token
     from coordinator.web.auth import digest
 
-    branch = ground.source_ref.removeprefix("refs/heads/")
-    if not is_id(agent_id, branch):
-        fail(f"{agent_id!r} is no id: lower-case letters, digits and '-', at most 64, and no reserved word", EXIT_USAGE)
+    _check_id(agent_id, ground.branch)
     if ground.repo.work_tree is None:
         refuse(NoWorkTree(f"{ground.repo.common_dir} has no work tree: run this in a clone of it"))
     words = [word.strip() for word in capabilities.split(",") if word.strip()]
-    path = f"agents/{agent_id}.yaml" if ground.root == "." else f"{ground.root}/agents/{agent_id}.yaml"
+    path = ground.path(f"agents/{agent_id}.yaml")
     if (ground.repo.work_tree / path).exists():
         fail(f"{path} is there already: choose another id, or remove that file and commit")
     token = new_token()
@@ -43,9 +60,7 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
         lines.append(f"capabilities: [{', '.join(quoted(word) for word in words)}]")
     lines += ["role: agent", "tokens:", f"  - sha256: {digest(token)}", f"    prefix: {token[:8]}"]
     data = ("\n".join(lines) + "\n").encode()
-    from coordinator.files.loader import load_agent
-
-    read = load_agent(path, data, "", reserved=(branch,))
+    read = load_agent(path, data, "", reserved=(ground.branch,))
     if isinstance(read, tuple):
         fail("; ".join(str(problem) for problem in read), EXIT_USAGE)
     try:
@@ -56,35 +71,46 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
         print_json({"agent_id": agent_id, "token": token, "path": path, "commit": commit})
         return
     click.echo(f"committed {commit[:8]}: {path}")
-    click.echo(f"token (shown once): {token}")
-    click.echo("put it into the sidecar's config file, readable by its user alone:")
-    click.echo(
-        f"  agent_id: {agent_id}\n  token: {token}\n  hub_url: ws://127.0.0.1:4000/ws\n  runtime: {{name: fake}}"
-    )
-    click.echo("then: agentcom-sidecar run --config FILE")
+    click.echo(f"token (shown once, the file holds only its hash): {token}")
+    _next_steps(ground, agent_id, token)
 
 
-@command.command("list")
+def _check_id(agent_id: str, branch: str) -> None:
+    from coordinator.core.task import ID_PATTERN, is_id
+
+    if not ID_PATTERN.match(agent_id):
+        fail(f"{agent_id!r} is no id: use lower-case letters, digits and '-', at most 64, no '-' in front", EXIT_USAGE)
+    if not is_id(agent_id, branch):
+        fail(f"{agent_id} is a reserved word: choose another id", EXIT_USAGE)
+
+
+def _next_steps(ground: "Ground", agent_id: str, token: str) -> None:
+    """Say how its sidecar is started: a config file to copy, and the command."""
+    from coordinator.reading import hub_runs
+
+    url = (hub_runs(ground) or _USUAL_HUB).replace("http", "ws", 1)
+    click.echo(f"\nnext: save this as {agent_id}/config.yaml outside of the repository, readable by its user alone")
+    click.echo(f'  agent_id: "{agent_id}"')
+    click.echo(f"  token: {token}")
+    click.echo(f"  hub_url: {url}/ws")
+    click.echo("  runtime: {name: fake}     # only pretends to work; a real one: {name: shell, argv: [./work.sh]}")
+    click.echo(f"then: agentcom-sidecar run --config {agent_id}/config.yaml")
+
+
+@command.command("list", short_help="List agents.")
 @directory_option
 @hub_option
 @json_option
 def list_agents(directory: Path, hub: str | None, as_json: bool) -> None:
-    """List agents: who is there, and at what."""
-    picture = look(directory, hub, with_tasks=False)
+    """List agents: who is there, at what, and what they can do."""
+    picture = look(directory, hub, every_task=False)
     if as_json:
         print_json({**picture.origin, "agents": list(picture.agents)})
         return
-    click.echo(picture.as_of)
+    say_origin(picture)
     if not picture.agents:
-        click.echo("no agents; add one with `agentcom agent add ID`")
-    rows = [
-        (
-            a["agent_id"],
-            a["fsm_state"],
-            a["current_task_id"] or "-",
-            ",".join(a["capabilities"]) or "-",
-            ", ".join(a["flags"]),
-        )
+        click.echo("no agents; add one with `agentcom agent add NAME`")
+    print_table(
+        (a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", ",".join(a["capabilities"]) or "-", agent_flags(a))
         for a in picture.agents
-    ]
-    click.echo(table(rows))
+    )

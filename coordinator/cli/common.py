@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from coordinator.git.person import CannotCommit, NoIdentity
+if TYPE_CHECKING:
+    from coordinator.git.person import CannotCommit
 
 #: Version of every JSON object that a command prints.
 SCHEMA_VERSION = 1
@@ -31,7 +33,7 @@ class Failure(click.ClickException):
         self.code = exit_code
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"agentcom: {self.message}", err=True)
+        click.echo(f"agentcom: {one_line(self.message)}", err=True)
 
 
 def fail(text: str, exit_code: int = EXIT_FAILED) -> NoReturn:
@@ -39,14 +41,32 @@ def fail(text: str, exit_code: int = EXIT_FAILED) -> NoReturn:
     raise Failure(text, exit_code)
 
 
-def refuse(error: CannotCommit) -> NoReturn:
+def refuse(error: "CannotCommit") -> NoReturn:
     """End the command because a person's commit could not be made."""
+    from coordinator.git.person import NoIdentity
+
     fail(str(error), EXIT_CONFIG if isinstance(error, NoIdentity) else EXIT_FAILED)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object with its schema version first."""
     click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **value}, ensure_ascii=False, indent=2))
+
+
+def one_line(text: str) -> str:
+    """Return a text of several lines as one, which cannot play with the terminal."""
+    return "; ".join(_clean(line.strip()) for line in text.splitlines() if line.strip())
+
+
+def local_time(ms: int) -> str:
+    """Return a wall time (ms since the epoch) as people's clocks here show it."""
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Print rows as aligned columns, nothing when there are none."""
+    if text := table(rows, indent):
+        click.echo(text)
 
 
 def table(rows: Iterable[Sequence[str]], indent: str = "") -> str:
@@ -73,19 +93,9 @@ def directory_option(function: Any) -> Any:
         "directory",
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(),
-        show_default="the current directory",
-        help="A directory inside the repository.",
+        metavar="DIR",
+        help="A directory inside the repository (default: the current one).",
     )(function)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-
-__all__ = [
-    "Failure",
-    "directory_option",
-    "fail",
-    "json_option",
-    "print_json",
-    "refuse",
-    "table",
-]

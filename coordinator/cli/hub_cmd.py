@@ -20,8 +20,16 @@ def _address(text: str) -> tuple[str, int]:
 
 @click.command("hub")
 @directory_option
-@click.option("--listen", default="127.0.0.1:4000", show_default=True, help="HOST:PORT; port 0 takes a free one.")
-@click.option("--source", help="The branch that people write on (default: the one that HEAD names at first start).")
+@click.option(
+    "--listen",
+    default="127.0.0.1:4000",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where agents connect; port 0 takes a free one.",
+)
+@click.option(
+    "--source", metavar="BRANCH", help="The branch that people write on (default: HEAD's at init or first start)."
+)
 def command(directory: Path, listen: str, source: str | None) -> None:
     """Run the hub: watch the repository, hand out work, keep the trail on agentcom/state.
 

@@ -3,22 +3,28 @@
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import coordinator
 from coordinator.cli.common import (
     EXIT_CONFIG,
-    EXIT_FAILED,
     EXIT_NO_REPOSITORY,
+    EXIT_USAGE,
     fail,
     json_option,
     print_json,
+    print_table,
     refuse,
-    table,
 )
+from coordinator.cli.reading_options import open_ground
 
-#: What init lays down; each file only where there is none.
+if TYPE_CHECKING:
+    from coordinator.git.repo import Repo
+    from coordinator.ground import Ground
+
+#: What init lays down below root; each file only where there is none.
 TEMPLATE = (
     "BACKLOG.md",
     "tasks/README.md",
@@ -32,76 +38,58 @@ TEMPLATE = (
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
 @json_option
 def command(directory: Path, as_json: bool) -> None:
-    """Make DIRECTORY a repository for AgentCom, or equip the one that is there.
+    """Make DIRECTORY (default: here) a repository for AgentCom, or equip the one that is there.
 
     Writes BACKLOG.md, tasks/ and agents/ where they are missing and commits them as you. Nothing of yours is changed.
     """
     from coordinator.files.emitter import blob_id
     from coordinator.files.validate import fates
-    from coordinator.git.person import CannotCommit, commit_paths
-    from coordinator.git.repo import GitSource, Repo, RepoError, check_repo, find_repo, head_ref, read_ref
-    from coordinator.git.run import GitError
-    from coordinator.place import Place
+    from coordinator.git.person import CannotCommit, commit_paths, is_committed
 
-    made = _make_repository(directory)
-    try:
-        repo: Repo = find_repo(directory)
-        check_repo(repo)
-    except RepoError as error:
-        fail(str(error), EXIT_NO_REPOSITORY)
-    top = repo.work_tree
-    if top is None:
-        fail(f"{directory} is a bare repository: run `agentcom init` in a clone of it", EXIT_FAILED)
-    ref = head_ref(repo)
-    if ref is None:
-        fail(f"{top} has a detached HEAD: switch to the branch that people work on, for example `git switch main`")
-    if ref.startswith("refs/heads/agentcom/"):
-        fail(f"{ref.removeprefix('refs/heads/')} belongs to the hub: switch to the branch that people work on")
-    tip = read_ref(repo, ref)
-    if tip is not None and read_ref(repo, "refs/heads/agentcom/state") is None:
-        problems = GitSource(repo, ref).problems(tip, first=True)
-        if problems:
-            fail("; ".join(problems), EXIT_CONFIG)
-    backlog = top / "BACKLOG.md"
-    existed = backlog.is_file()
-    before = blob_id(backlog.read_bytes()) if existed else None
-    missing = {name: _template(name).read_bytes() for name in TEMPLATE if not (top / name).exists()}
+    made = _make_repository(directory.absolute())
+    ground, top = _ground(directory)
+    _refuse_occupied(ground, top)
+    name = ground.path("BACKLOG.md")
+    existed = (top / name).is_file()
+    before = blob_id((top / name).read_bytes()) if existed else None
+    missing = {
+        ground.path(file): _template(file).read_bytes() for file in TEMPLATE if not (top / ground.path(file)).exists()
+    }
     commit: str | None = None
     try:
         if missing:
-            commit = commit_paths(repo, ref, missing, "Equip this repository for AgentCom")
+            commit = commit_paths(ground.repo, ground.source_ref, missing, "Equip this repository for AgentCom")
     except CannotCommit as error:
         refuse(error)
-    except GitError as error:
-        fail(str(error))
-    place = Place(repo.agentcom_dir)
-    if place.read_init() is None:
-        place.write_init(ref, before)
+    if ground.place.read_init() is None:
+        ground.place.write_init(ground.source_ref, before)
     runs = [fate for fate in fates(top) if fate.runs] if existed else []
+    saved_only = existed and not is_committed(ground.repo, name)
     if as_json:
         would_run = [{"line": fate.line, "title": fate.title, "priority": fate.priority} for fate in runs]
-        said = {"directory": str(top), "source": ref, "made": made, "commit": commit, "would_run": would_run}
-        print_json({**said, "files": sorted(missing)})
+        said = {"directory": str(top), "source": ground.source_ref, "root": ground.root, "made": made, "commit": commit}
+        print_json({**said, "files": sorted(missing), "would_run": would_run, "backlog_committed": not saved_only})
         return
-    click.echo(f"{'made' if made else 'equipped'} {top}, source branch {ref.removeprefix('refs/heads/')}")
-    for name in sorted(missing):
-        click.echo(f"  + {name}")
-    if not missing:
-        click.echo("  everything was there already; nothing was changed")
+    click.echo(f"{'made' if made else 'equipped' if missing else 'nothing to do in'} {top}, source {ground.branch}")
+    for file in sorted(missing):
+        click.echo(f"  + {file}")
     if existed:
         lines = f"{len(runs)} of its lines would run:" if runs else "none of its lines would run"
-        click.echo(f"  BACKLOG.md is kept as it is; {lines}")
-        if runs:
-            click.echo(table([(f"line {fate.line}", fate.priority, fate.title[:80]) for fate in runs], "    "))
+        click.echo(f"  {name} is kept as it is; {lines}")
+        print_table([(f"line {fate.line}", fate.priority, fate.title[:80]) for fate in runs], "    ")
+    if saved_only:
+        click.echo(f"  {name} is saved but not committed, and only commits count: git add {name} && git commit")
     _next_steps(top)
 
 
 def _next_steps(top: Path) -> None:
-    here = "" if top == Path.cwd() else f"cd {top} && "
+    rows = [
+        ("agentcom hub", "# in a terminal of its own"),
+        ("agentcom agent add NAME", "# an agent and its token"),
+        ('agentcom add "What you want done"', "# a line under Ready, committed"),
+    ]
     click.echo("next:")
-    click.echo(f"  {here}agentcom hub                              # in a terminal of its own")
-    click.echo("  agentcom agent add NAME                    # an agent and its token")
-    click.echo('  agentcom add "What you want done"          # a line under Ready, committed')
+    print_table(([] if top == Path.cwd() else [(f"cd {top}", "")]) + rows, "  ")
 
 
 def _make_repository(directory: Path) -> bool:
@@ -109,19 +97,69 @@ def _make_repository(directory: Path) -> bool:
     from coordinator.git.repo import NoRepository, find_repo
     from coordinator.git.run import GitError, git_as_person
 
+    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    try:
+        repo = find_repo(there)
+    except NoRepository as error:
+        if any((folder / ".git").exists() for folder in (there, *there.parents)):
+            fail(str(error), EXIT_NO_REPOSITORY)  # there is one, but git does not want to use it, and says why
+    else:
+        if there != directory:
+            fail(
+                f"{directory} does not exist and would lie inside the repository {repo.work_tree or repo.common_dir}: "
+                f"run `agentcom init` there, or `git init {directory}` first for a repository of its own",
+                EXIT_USAGE,
+            )
+        return False
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        find_repo(directory)
-        return False
-    except NoRepository:
-        pass
+        configured = git_as_person("config", "--get", "init.defaultBranch", cwd=directory, check=False).strip()
+        how = () if configured else ("--initial-branch=main",)
+        git_as_person("init", "--quiet", *how, cwd=directory)
     except OSError as error:
         fail(f"{directory}: {error.strerror or error}")
-    try:
-        git_as_person("init", "--quiet", cwd=directory)
     except GitError as error:
         fail(f"git init failed in {directory}: {error.stderr}")
     return True
+
+
+def _ground(directory: Path) -> "tuple[Ground, Path]":
+    """Return the repository and its work tree; refuse places where people do not write."""
+    from coordinator.git.repo import NoRepository, find_repo, head_ref
+
+    try:
+        repo: Repo = find_repo(directory)
+    except NoRepository as error:
+        fail(str(error), EXIT_NO_REPOSITORY)
+    if repo.work_tree is None:
+        fail(f"{repo.common_dir} is a bare repository: run `agentcom init` in a clone of it")
+    head = head_ref(repo)
+    if head is None:
+        fail(
+            f"{repo.work_tree} has a detached HEAD: switch to the branch that people work on, such as `git switch main`"
+        )
+    if head.startswith("refs/heads/agentcom/"):
+        fail(f"{head.removeprefix('refs/heads/')} belongs to the hub: switch to the branch that people work on")
+    return open_ground(directory), repo.work_tree
+
+
+def _refuse_occupied(ground: "Ground", top: Path) -> None:
+    """Refuse a source that uses the hub's paths for something else, and a root that is not in force yet."""
+    from coordinator.files.validate import read_policy
+    from coordinator.git.repo import STATE_REF, GitSource, read_ref
+
+    if read_ref(ground.repo, STATE_REF) is not None:
+        return
+    saved = read_policy(top).root
+    if saved != ground.root:
+        fail(
+            f"agentcom.yaml says root: {saved}, but that is not committed: `git add agentcom.yaml && git commit`, "
+            "then run `agentcom init` again"
+        )
+    tip = read_ref(ground.repo, ground.source_ref)
+    problems = () if tip is None else GitSource(ground.repo, ground.source_ref, ground.root).problems(tip, first=True)
+    if problems:
+        fail("; ".join(problems), EXIT_CONFIG)
 
 
 def _template(name: str) -> Traversable:

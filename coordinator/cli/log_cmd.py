@@ -1,11 +1,10 @@
 """``agentcom log``: the audit trail."""
 
-from datetime import datetime
 from pathlib import Path
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, directory_option, fail, json_option, print_json, table
+from coordinator.cli.common import directory_option, fail, json_option, local_time, print_json, print_table
 from coordinator.cli.reading_options import open_ground
 
 
@@ -17,26 +16,20 @@ from coordinator.cli.reading_options import open_ground
 def command(task_id: str | None, directory: Path, limit: int, as_json: bool) -> None:
     """Show what happened, newest first: everything, or one task by its id.
 
-    The trail is the branch agentcom/state of this clone; `git log agentcom/state` shows the same commits.
+    The trail is the branch agentcom/state of this clone; `git log agentcom/state` shows the same commits, and those of
+    people between them.
     """
     ground = open_ground(directory)
+    from coordinator.git.repo import STATE_REF, read_ref
     from coordinator.reading import trail
 
     records = trail(ground, task_id, limit)
+    ran = read_ref(ground.repo, STATE_REF) is not None
+    if task_id is not None and ran and not records:
+        fail(f"no commit speaks of {task_id}; `agentcom task list --all` shows the ids")
     if as_json:
         print_json({"task": task_id, "commits": list(records)})
-        return
-    if not records:
-        if task_id is not None:
-            fail(f"no commit speaks of {task_id}; `agentcom task list` shows the ids", EXIT_FAILED)
+    elif not ran:
         click.echo("no hub has run in this repository yet: start one with `agentcom hub`")
-        return
-    rows = [
-        (
-            datetime.fromtimestamp(r["time_ms"] / 1000).astimezone().strftime("%m-%d %H:%M:%S"),
-            r["commit"][:8],
-            r["subject"],
-        )
-        for r in records
-    ]
-    click.echo(table(rows))
+    else:
+        print_table([(local_time(r["time_ms"]), r["commit"][:8], r["subject"]) for r in records])

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from coordinator.cli.common import directory_option, json_option, print_json, table
-from coordinator.cli.reading_options import hub_option, look
+from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table
+from coordinator.cli.reading_options import hub_option, look, say_origin
 
 #: How many tasks of one kind are listed before "and n more".
 SHOWN = 10
@@ -25,9 +25,9 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
     if as_json:
         print_json({**picture.summary, **picture.origin, "agents": picture.agents, "problems": picture.problems})
         return
-    click.echo(picture.as_of)
-    counts = {name: number for name, number in picture.summary.get("by_status", {}).items() if number}
-    click.echo("tasks: " + (", ".join(f"{number} {name}" for name, number in counts.items()) or "none"))
+    say_origin(picture)
+    if picture.known:
+        click.echo(f"tasks: {_counts(picture.summary)}")
     if picture.summary.get("read_only"):
         click.echo(f"READ-ONLY: {picture.summary['read_only']}")
     _agents(picture.agents)
@@ -40,16 +40,23 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
             click.echo(f"  {problem_line(problem)}")
 
 
+def _counts(summary: Mapping[str, Any]) -> str:
+    counts = [f"{number} {name}" for name, number in summary.get("by_status", {}).items() if number]
+    if earlier := summary.get("closed_before_start"):
+        counts.append(f"{earlier} finished earlier")
+    return ", ".join(counts) or "none"
+
+
 def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
     if not agents:
-        click.echo("agents: none; add one with `agentcom agent add ID`")
+        click.echo("agents: none; add one with `agentcom agent add NAME`")
         return
     click.echo("agents:")
-    rows = [(agent["agent_id"], agent["fsm_state"], agent["current_task_id"] or "-", _flags(agent)) for agent in agents]
-    click.echo(table(rows, "  "))
+    print_table([(a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", agent_flags(a)) for a in agents], "  ")
 
 
-def _flags(agent: Mapping[str, Any]) -> str:
+def agent_flags(agent: Mapping[str, Any]) -> str:
+    """Return an agent's flags and, when it is parked, why."""
     flags = ", ".join(agent["flags"])
     return f"{flags} ({agent['parked_reason']})" if agent["parked_reason"] else flags
 
@@ -58,8 +65,7 @@ def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any) -> None:
     if not tasks:
         return
     click.echo(title)
-    rows = [(task["id"], task["status"], task["title"][:60], str(say(task) or "")) for task in tasks[:SHOWN]]
-    click.echo(table(rows, "  "))
+    print_table([(t["id"], t["status"], t["title"][:60], str(say(t) or "")) for t in tasks[:SHOWN]], "  ")
     if len(tasks) > SHOWN:
         click.echo(f"  and {len(tasks) - SHOWN} more: agentcom task list")
 
@@ -79,4 +85,4 @@ def problem_line(problem: Mapping[str, Any]) -> str:
     if problem["line"]:
         place += f":{problem['line']}" + (f":{problem['column']}" if problem["column"] else "")
     text = ", ".join(part for part in (problem["what"], problem["hint"]) if part)
-    return ": ".join(part for part in (place, problem["field"], text) if part)
+    return one_line(": ".join(part for part in (place, problem["field"], text) if part))

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, directory_option, fail, json_option, print_json, table
-from coordinator.cli.reading_options import hub_option, look
-from coordinator.reading import Picture, ground_or_none, trail
+from coordinator.cli.common import directory_option, fail, json_option, local_time, print_json, print_table
+from coordinator.cli.reading_options import hub_option, look, say_origin
 
-_STATES = "queued assigned working blocked in_review done failed rejected cancelled".split()
+if TYPE_CHECKING:
+    from coordinator.reading import Picture
+
+_FINISHED = "done failed rejected cancelled".split()
+_STATES = ["queued", "assigned", "working", "blocked", "in_review", *_FINISHED]
+#: What `show` prints of a task, in this order, where there is something to say.
+_SHOWN = "title status priority where assigned_to needed_capabilities depends_on labels created_by reason".split()
 
 
 @click.group("task")
@@ -18,28 +23,29 @@ def command() -> None:
     """List tasks, show one, say why one waits."""
 
 
-@command.command("list")
+@command.command("list", short_help="List open tasks, or all.")
 @directory_option
 @hub_option
-@click.option("--status", type=click.Choice(_STATES), help="Only tasks in this state.")
+@click.option(
+    "--status", metavar="STATE", type=click.Choice(_STATES), help=f"Only tasks in STATE: {' '.join(_STATES)}."
+)
 @click.option("--all", "with_finished", is_flag=True, help="Finished ones too.")
 @json_option
 def list_tasks(directory: Path, hub: str | None, status: str | None, with_finished: bool, as_json: bool) -> None:
     """List tasks in the order in which they would run; without --all or --status only open ones."""
     picture = look(directory, hub)
-    finished = ("done", "failed", "rejected", "cancelled")
     tasks = [
         task
         for task in picture.tasks
-        if (task["status"] == status if status else with_finished or task["status"] not in finished)
+        if (task["status"] == status if status else with_finished or task["status"] not in _FINISHED)
     ]
     if as_json:
         print_json({**picture.origin, "tasks": tasks, "count": len(tasks)})
         return
-    click.echo(picture.as_of)
-    if not tasks:
+    say_origin(picture)
+    if not tasks and picture.known:
         click.echo("no tasks" if with_finished or status else "no open tasks; --all shows the finished ones")
-    rows = [
+    print_table(
         (
             t["id"],
             t["status"],
@@ -49,67 +55,67 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
             (t["why"] or {}).get("code", ""),
         )
         for t in tasks
-    ]
-    click.echo(table(rows))
+    )
 
 
-@command.command("show")
+@command.command("show", short_help="Show one task and its history.")
 @click.argument("task_id")
 @directory_option
 @hub_option
 @json_option
 def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     """Show one task: what is wanted, where it stands, how it got there."""
-    picture = look(directory, hub)
-    task = _find(picture, task_id)
-    ground = ground_or_none(directory.absolute())
-    commits = list(trail(ground, task_id)) if ground is not None else []
+    picture = look(directory, hub, task_id=task_id)
+    task = _only(picture, task_id)
     if as_json:
-        print_json({**picture.origin, **task, "history": commits})
+        print_json({**picture.origin, **task, "history": picture.history})
         return
-    click.echo(picture.as_of)
-    fields = ("title", "status", "priority", "where", "assigned_to", "generation", "created_at", "created_by", "reason")
-    rows = [(f"{name}:", str(task[name])) for name in fields if task[name] not in (None, "")]
+    say_origin(picture)
+    rows = [(f"{name}:", _word(task[name])) for name in _SHOWN if task[name]]
+    rows.append(("created_at:", local_time(task["created_at_ms"])))
     rows.append(("retries:", f"{task['retry_count']} of {task['max_retries']}"))
     if task["why"]:
         rows.append(("why it waits:", task["why"]["text"]))
     if task["question"]:
         rows.append(("question:", task["question"]))
-    click.echo(table(rows))
+    print_table(rows)
     for name in ("description", "result"):
         if task[name]:
             click.echo(f"\n{name}:\n{_indented(task[name])}")
-    if commits:
+    if picture.history:
         click.echo("\nhistory, newest first:")
-        click.echo(table([(c["time"][:19].replace("T", " "), c["commit"][:8], c["subject"]) for c in commits], "  "))
+        print_table([(local_time(c["time_ms"]), c["commit"][:8], c["subject"]) for c in picture.history], "  ")
 
 
-@command.command("why")
+@command.command("why", short_help="Say why a task waits.")
 @click.argument("task_id")
 @directory_option
 @hub_option
 @json_option
 def why(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     """Say why a task is not being worked on."""
-    picture = look(directory, hub)
-    task = _find(picture, task_id)
+    picture = look(directory, hub, task_id=task_id)
+    task = _only(picture, task_id)
     reason = task["why"]
     if as_json:
         print_json({**picture.origin, "id": task_id, "status": task["status"], "why": reason})
-    elif reason is None:
+        return
+    as_of = "" if picture.live else f" ({picture.as_of})"
+    if reason is None:
         owner = f" by {task['assigned_to']}" if task["assigned_to"] else ""
-        click.echo(f"{task_id} does not wait: it is {task['status']}{owner}")
-    elif not picture.live and reason["code"] in ("agents_offline", "pinned", "no_agent"):
-        click.echo(f"{reason['code']}: {reason['text']} ({picture.as_of})")
+        click.echo(f"{task_id} does not wait: it is {task['status']}{owner}{as_of}")
     else:
-        click.echo(f"{reason['code']}: {reason['text']}")
+        click.echo(f"{reason['code']}: {reason['text']}{as_of}")
 
 
-def _find(picture: Picture, task_id: str) -> Mapping[str, Any]:
+def _only(picture: "Picture", task_id: str) -> Mapping[str, Any]:
     for task in picture.tasks:
-        if task["id"] == task_id:
-            return task
-    fail(f"there is no task {task_id} ({picture.as_of}); `agentcom task list --all` shows the ids", EXIT_FAILED)
+        return task
+    fail(f"there is no task {task_id} ({picture.as_of}); `agentcom task list --all` shows the ids")
+
+
+def _word(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _indented(value: Any) -> str:

@@ -1,33 +1,52 @@
 """``agentcom validate``: the hub's own reading of people's files, before the commit."""
 
+import os
 from pathlib import Path
 
 import click
 
-from coordinator.cli.common import EXIT_FILES_WRONG, EXIT_NO_REPOSITORY, fail, json_option, print_json
+from coordinator.cli.common import (
+    EXIT_FAILED,
+    EXIT_FILES_WRONG,
+    EXIT_NO_REPOSITORY,
+    EXIT_USAGE,
+    directory_option,
+    fail,
+    json_option,
+    print_json,
+)
 from coordinator.cli.status_cmd import problem_line
 
 
 @click.command("validate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@directory_option
 @json_option
-def command(paths: tuple[Path, ...], as_json: bool) -> None:
+def command(paths: tuple[Path, ...], directory: Path, as_json: bool) -> None:
     """Check BACKLOG.md, agentcom.yaml, tasks/ and agents/ as they are saved here, or only PATHS.
 
     Exit code 65 when something is wrong.
     """
     from coordinator.files.validate import validate
-    from coordinator.git.repo import NoRepository, find_repo
+    from coordinator.git.repo import NoRepository, find_repo, head_ref
+    from coordinator.ground import CannotStart, survey
 
-    here = Path.cwd()
+    directory = directory.absolute()
     try:
-        top = find_repo(here).work_tree or here
+        repo = find_repo(directory)
     except NoRepository as error:
         fail(str(error), EXIT_NO_REPOSITORY)
+    if repo.work_tree is None:
+        fail(f"{repo.common_dir} has no work tree: run this in a clone of it", EXIT_FAILED)
+    try:
+        branch = survey(directory).branch
+    except CannotStart:  # no place for a hub, but its files can be checked: a shallow clone, for example
+        branch = (head_ref(repo) or "main").removeprefix("refs/heads/")
+    top = repo.work_tree
     relative = [_below(top, path) for path in paths]
     problems = [
         {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
-        for p in validate(top, relative)
+        for p in validate(top, relative, source_branch=branch)
     ]
     if as_json:
         print_json({"problems": problems, "count": len(problems)})
@@ -41,8 +60,9 @@ def command(paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _below(top: Path, path: Path) -> Path:
-    absolute = path.absolute()
-    try:
-        return absolute.relative_to(top)
-    except ValueError:
-        fail(f"{path} lies outside of the repository {top}")
+    """Return a path as seen from the top; only its folder may be reached through links."""
+    plain = Path(os.path.normpath(Path.cwd() / path))
+    for candidate in (plain, plain.parent.resolve() / plain.name):
+        if candidate.is_relative_to(top):
+            return candidate.relative_to(top)
+    fail(f"{path} lies outside of the repository {top}", EXIT_USAGE)

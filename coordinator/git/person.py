@@ -90,6 +90,17 @@ def commit_paths(
     return _commit(repo, repo.work_tree, files, text, [path for path in paths if path not in heads])
 
 
+def is_committed(repo: Repo, path: str) -> bool:
+    """Tell whether one file of the work tree is as HEAD has it, staged and saved alike. Raises NoWorkTree."""
+    if repo.work_tree is None:
+        raise NoWorkTree(f"{repo.common_dir} has no work tree: run this in a clone of it")
+    try:
+        _check_untouched(repo, repo.work_tree, path, _head_blobs(repo, [path]).get(path))
+    except NotCommitted:
+        return False
+    return True
+
+
 def _check_branch(repo: Repo, ref: str) -> None:
     head = head_ref(repo)
     if head != ref:

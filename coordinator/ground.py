@@ -1,0 +1,149 @@
+"""The ground under a command: which repository, which branch of it is the source, which folder is root.
+
+Decided from git and from what init and the first hub wrote down; nothing is written here. Every command stands on it,
+so it imports nothing that serves.
+
+    CannotStart              the repository cannot be used as it is; the text says what to do, ``exit_code`` which way
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.core.policy import Policy
+from coordinator.files import layout, loader
+from coordinator.files.observe import POLICY
+from coordinator.git.journal import GitStore
+from coordinator.git.parts import Layout
+from coordinator.git.repo import (
+    STATE_REF,
+    GitSource,
+    NoRepository,
+    Repo,
+    RepoError,
+    check_repo,
+    find_repo,
+    head_ref,
+    read_ref,
+)
+from coordinator.git.run import GitError, git
+from coordinator.place import Place
+
+
+class CannotStart(Exception):
+    """The repository cannot be used as it is; the text is one line for people, ``exit_code`` of DECISIONS 17."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One repository as a command finds it: ``source_ref`` is a full ref name, ``root`` a folder (``.`` is the top)."""
+
+    repo: Repo
+    place: Place
+    source_ref: str
+    root: str
+
+    @property
+    def branch(self) -> str:
+        """The source as people call it."""
+        return _short(self.source_ref)
+
+    def path(self, relative: str) -> str:
+        """Return the path in the repository of a path relative to root."""
+        return Layout.of(self.root).path(relative)
+
+
+def survey(directory: Path, source: str | None = None) -> Ground:
+    """Find out which branch of which repository is the source; ``source`` is one asked for. Raises CannotStart."""
+    try:
+        repo = find_repo(directory)
+        check_repo(repo)
+    except NoRepository as error:
+        raise CannotStart(str(error), 66) from None
+    except RepoError as error:
+        raise CannotStart(str(error), 78) from None
+    place = Place(repo.agentcom_dir)
+    ref = _source_ref(repo, place, source)
+    root = _root_of(repo, ref)
+    return Ground(repo, place, ref, root)
+
+
+def _source_ref(repo: Repo, place: Place, wanted: str | None) -> str:
+    """Return the recorded source, else the one asked for, else init's, else HEAD's (DECISIONS 5)."""
+    recorded = _recorded_source(repo)
+    asked = None if wanted is None else wanted if wanted.startswith("refs/") else f"refs/heads/{wanted}"
+    if recorded is not None:
+        if asked not in (None, recorded):
+            raise CannotStart(
+                f"the source of this repository is {_short(recorded)} and cannot be changed to {wanted}: "
+                f"start the hub without --source",
+                78,
+            )
+        return recorded
+    head = head_ref(repo)
+    if asked is not None:
+        _check_asked(repo, asked, head)
+    found = asked or _of_init(repo, place, head) or head
+    if found is None:
+        raise CannotStart("HEAD names no branch: switch to the branch that people work on, or name it by --source", 78)
+    if found.startswith("refs/heads/agentcom/"):
+        raise CannotStart(
+            f"{_short(found)} belongs to the hub and cannot be the source: switch to the branch that people work on", 78
+        )
+    return found
+
+
+def _check_asked(repo: Repo, asked: str, head: str | None) -> None:
+    """Refuse a source that is not there, because the first claim records it for good."""
+    try:
+        git("check-ref-format", asked)
+        exists = read_ref(repo, asked) is not None
+    except GitError:
+        exists = False
+    if not exists and asked != head:
+        raise CannotStart(f"--source {_short(asked)}: there is no such branch; `git branch` lists them", 78)
+
+
+def _of_init(repo: Repo, place: Place, head: str | None) -> str | None:
+    """Return the branch that init found; a branch that was renamed since then gives way to the one checked out."""
+    source = (place.read_init() or {}).get("source")
+    if not isinstance(source, str) or not source.startswith("refs/heads/"):
+        return None
+    gone = read_ref(repo, source) is None and head is not None and read_ref(repo, head) is not None
+    return None if gone else source
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/")
+
+
+def _recorded_source(repo: Repo) -> str | None:
+    """Return the source that the first claim recorded, whichever folder is root."""
+    tip = read_ref(repo, STATE_REF)
+    if tip is None:
+        return None
+    root = _root_at(repo, tip)
+    data = GitStore(repo, root).read(layout.HUB)
+    said = loader.load_mapping(layout.HUB, data) if data is not None else {}
+    source = said.get("source") if isinstance(said, dict) else None
+    return source if isinstance(source, str) else None
+
+
+def _root_of(repo: Repo, ref: str) -> str:
+    state = read_ref(repo, STATE_REF)
+    commit = state or read_ref(repo, ref)
+    return "." if commit is None else _root_at(repo, commit)
+
+
+def _root_at(repo: Repo, commit: str) -> str:
+    """Return the ``root`` that agentcom.yaml names at a commit; a wrong file names none."""
+    source = GitSource(repo, "refs/heads/none")
+    entry = source.entries(commit).get(POLICY)
+    if entry is None:
+        return "."
+    data = source.blobs((entry.oid,)).get(entry.oid, b"")
+    policy = loader.load_policy(POLICY, data, entry.oid)
+    return policy.root if isinstance(policy, Policy) else "."
