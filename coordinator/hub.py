@@ -295,11 +295,11 @@ class Hub:
         if self._inbox:
             self._wake.set()
         woken = self._clock.now()
-        stood_still = self._last_wake is not None and woken.mono - self._last_wake > STOOD_STILL + LONGEST_SLEEP
+        stood = 0.0 if self._last_wake is None else woken.mono - self._last_wake
         self._last_wake = woken.mono
-        if stood_still:
-            _log.warning("the hub stood still for a while: leases start anew")
-            letters.insert(0, _Letter(Resumed()))
+        if stood > STOOD_STILL + LONGEST_SLEEP:
+            _log.warning("the hub stood still for %.0f s: leases start anew", stood)
+            letters.insert(0, _Letter(Resumed(stood)))
         else:
             due = self.core.next_due(woken)
             if due is not None and due <= woken.mono:
@@ -348,6 +348,7 @@ class Hub:
         """Flush until it is done; while the store refuses, nothing else happens and every effect waits."""
         if not commits:
             return
+        stood_since = self._clock.now().mono
         while True:
             begin = self._clock.now().mono
             try:
@@ -367,7 +368,8 @@ class Hub:
             if self.read_only is not None:
                 _log.warning("writable again")
                 self.read_only = None
-                self._post(_Letter(Resumed()))
+                self._last_wake = self._clock.now().mono
+                self._post(_Letter(Resumed(self._last_wake - stood_since)))
             return
 
     def _thin_out(self) -> None:

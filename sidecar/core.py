@@ -195,16 +195,16 @@ class Core:
             case TaskAck():
                 self._acked(frame, now)
             case Error():
-                self._error(frame)
+                self._error(frame, now)
             case TaskContinue():
                 self._continue(frame, now)
             case TaskCancelled():
-                self._cancelled(Key(frame.task_id, frame.generation), frame.reason)
+                self._cancelled(Key(frame.task_id, frame.generation), frame.reason, now)
             case TaskReassign():
-                self._drop(frame.task_id, frame.generation)
+                self._drop(frame.task_id, frame.generation, now)
             case StateReportAck():
                 if frame.action == "abort":
-                    self._drop(frame.task_id, None)
+                    self._drop(frame.task_id, None, now)
             case TaskUpdated():
                 if self._slot and self._slot.key == (frame.task_id, frame.generation):
                     self._out.append(Update(self._slot.key, frame))
@@ -354,27 +354,27 @@ class Core:
         if self._identified:
             self._send_parcel(parcel, now)
 
-    def _cancelled(self, key: Key, reason: str) -> None:
+    def _cancelled(self, key: Key, reason: str, now: float) -> None:
         slot = self._slot
         if slot is not None and slot.next is not None and key_of(slot.next) == key:
             self._slot = replace(slot, next=None)
             self._released(key)
         elif slot is not None and slot.key.task_id == key.task_id and key.generation >= slot.key.generation:
             self._say(f"{key.task_id}: cancelled: {reason or 'no reason given'}", key.task_id, warn=True)
-            self._end_early(Release.FREE)
+            self._end_early(Release.FREE, now)
         elif slot is None or slot.key != key:
             # The hub keeps this agent's slot until it hears that nothing of the attempt runs any more.
             self._released(key)
 
-    def _drop(self, task_id: str, generation: int | None) -> None:
+    def _drop(self, task_id: str, generation: int | None, now: float) -> None:
         slot = self._slot
         if slot is None or slot.key.task_id != task_id:
             return
         if generation is None or generation == slot.key.generation:
             self._say(f"{task_id}: the hub gave it to somebody else", task_id, warn=True)
-            self._end_early(Release.DROPPED)
+            self._end_early(Release.DROPPED, now)
 
-    def _end_early(self, release: Release) -> None:
+    def _end_early(self, release: Release, now: float) -> None:
         """End the attempt in hand: by killing it, or at once when nothing was started."""
         slot = self._slot
         if slot is None:
@@ -390,7 +390,7 @@ class Core:
                     slot.key,
                     TaskReleased(task_id=slot.key.task_id, generation=slot.key.generation, unfinished=True),
                 ),
-                0.0,
+                now,
             )
         else:
             self._persist()
@@ -421,7 +421,7 @@ class Core:
             if slot.waiting and frame.generation is not None and not slot.dying:
                 self._begin(replace(slot, acked=True, waiting=False), now)
 
-    def _error(self, frame: Error) -> None:
+    def _error(self, frame: Error, now: float) -> None:
         code, _, reason = frame.error.partition(": ")
         if not reason:
             # Some hubs send the reason as the detail.
@@ -437,7 +437,7 @@ class Core:
             # Without a generation it may be about an older attempt; task_cancelled, which follows, names the right one.
             if slot and reason != "invalid_state" and slot.key == (task_id, frame.generation):
                 self._say(f"{task_id}: the hub says {reason}; the work is dropped", task_id, warn=True)
-                self._end_early(Release.FREE)
+                self._end_early(Release.FREE, now)
             return
         detail = f": {frame.detail}" if frame.detail else ""
         self._out.append(Say(f"the hub says {frame.error}{detail}", "error", task_id))
@@ -474,7 +474,7 @@ class Core:
             self._say("stopping")
         elif slot.waiting or again or self._settings.stop_grace <= 0:
             self._hand_back_at = None
-            self._end_early(Release.HANDED_BACK)
+            self._end_early(Release.HANDED_BACK, now)
         else:
             self._hand_back_at = now + self._settings.stop_grace
             self._say(
@@ -484,9 +484,10 @@ class Core:
     def _clock(self, now: float) -> None:
         """Do what is due at ``now``."""
         slot = self._slot
-        if slot is not None and self._hand_back_at is not None and now >= self._hand_back_at:
+        if self._hand_back_at is not None and (slot is None or now >= self._hand_back_at):
             self._hand_back_at = None
-            self._end_early(Release.HANDED_BACK)
+            if slot is not None:
+                self._end_early(Release.HANDED_BACK, now)
         if self._identified:
             for key in sorted(self._parcels):
                 if now >= self._sending[key].due:

@@ -237,6 +237,21 @@ async def test_while_the_store_refuses_everything_waits_and_then_heals(
         assert events(bench, hub).count("completed") == 1
 
 
+async def test_an_agent_is_not_blamed_for_the_time_in_which_the_disk_was_full(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    async with bench.running() as hub:
+        hub.store.fail_next(*[ReadOnly("no space left on device")] * 3)
+        monkeypatch.setattr(hub, "_thin_out", lambda: bench.clock.forward(1200))
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        hub.submit(Said("a", "s-a", Accepted(assign.task.id, 1)))
+        assert await hub.net.wait_for(Ack) == [Ack(assign.task.id, "accepted", 1)]
+        assert not hub.core.memory.agents["a"].live.unresponsive
+        assert "not_accepted" not in events(bench, hub)
+
+
 async def test_a_hub_whose_lock_was_taken_away_writes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
     allowed, refused = [True], asyncio.Event()

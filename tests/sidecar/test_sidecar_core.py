@@ -379,6 +379,23 @@ def test_work_that_does_not_finish_in_time_is_handed_back(working):
     assert working.hear(TaskAck(task_id="t-1", status="rejected", generation=1))[-1] == Exit(0)
 
 
+def test_work_that_finishes_in_time_leaves_no_instant_behind(working):
+    """An instant that nobody clears would make the daemon spin until it exits."""
+    working.do(Stop())
+    working.do(Ended(Key("t-1", 1), DONE))
+    assert working.later(2.9) == []
+    assert working.core.next_due() > working.now
+    assert kinds(working.later(0.2)) == [Exit]
+
+
+def test_what_was_never_started_is_handed_back_in_one_word():
+    bench = Bench(Queue(attempt=Attempt(Stage.ACCEPTED, assign())))
+    bench.now = 1000.0
+    bench.online()
+    effects = bench.do(Stop())
+    assert kinds(effects) == [Persist, TaskReleased]
+
+
 def test_a_second_stop_hands_back_at_once(working):
     working.do(Stop())
     assert kinds(working.do(Stop())) == [Kill]

@@ -1,0 +1,76 @@
+"""Hub and sidecars against each other: whatever is lost, late, doubled or killed, every task ends once."""
+
+import pytest
+from support.pair import Knobs, Pair, all_done
+
+from coordinator.core.policy import Policy, Retries
+
+QUICK, LONG = range(60), range(1000, 1600)
+SEEDS = [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in LONG)]
+PATIENT = Policy(retries=Retries(max=40, backoff=1, backoff_max=20))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_trouble_every_task_runs_once(seed: int) -> None:
+    pair = Pair(seed, Knobs(faults=0))
+
+    pair.run()
+
+    assert all_done(pair)
+    assert {task.status.generation for task in pair.hub.branch.values()} == {1}
+    assert len(pair.finished_work) == len(pair.hub.branch)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gaps_shorter_than_the_lease_cost_no_retry_and_no_second_run(seed: int) -> None:
+    """S10: lost links, partitions, killed hubs, read-only disks and doubled frames, but no dead sidecar.
+
+    An assignment that got lost on a link which the hub still took for alive ends as not_accepted: nobody ran it.
+    """
+    trouble = {"cut": 4, "partition": 3, "kill_hub": 3, "stall": 1}
+    pair = Pair(seed, Knobs(weights=trouble, doubled=0.1))
+
+    pair.run()
+
+    assert all_done(pair)
+    for task in pair.hub.branch.values():
+        assert task.status.retry_count == 0
+        *before, last = [str(attempt.end) for attempt in task.status.attempts]
+        assert last == "done"
+        assert set(before) <= {"not_accepted"}, "\n".join(pair.trace)
+    assert len(pair.finished_work) == len(pair.hub.branch)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_task_is_done_once_whatever_dies(seed: int) -> None:
+    """S3, S4, S6, S9, L1, L2: everything may die at any point, and links may be away for longer than the lease."""
+    trouble = {"cut": 4, "partition": 3, "kill_hub": 3, "kill_sidecar": 4, "stop_sidecar": 2, "stall": 1}
+    knobs = Knobs(
+        weights=trouble,
+        faults=20,
+        doubled=0.1,
+        crash_inside=0.02,
+        fails=0.1,
+        partition=400,
+        longest_work=120,
+        policy=PATIENT,
+    )
+    pair = Pair(seed, knobs)
+
+    pair.run()
+
+    assert all_done(pair)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_retries_are_spent_up_to_the_maximum_and_never_beyond(seed: int) -> None:
+    """S10: with few retries and much failure a task may fail, and then exactly because none was left."""
+    trouble = {"cut": 2, "partition": 2, "kill_hub": 2, "kill_sidecar": 3}
+    knobs = Knobs(weights=trouble, doubled=0.1, fails=0.4, rate_limited=0.1, partition=400, longest_work=200)
+    pair = Pair(seed, knobs)
+
+    pair.run()
+
+    for task in pair.hub.branch.values():
+        assert all_done(pair) or str(task.state) in ("done", "failed")
+        assert (str(task.state) == "failed") <= (task.status.retry_count == task.status.max_retries)
