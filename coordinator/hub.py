@@ -22,6 +22,7 @@ from coordinator.core.events import (
     Effect,
     Failed,
     Happening,
+    Leaving,
     Message,
     Observed,
     Progress,
@@ -56,6 +57,10 @@ HEAL_PAUSE = 1.0
 BATCH = 1_000
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
+
+
+class _Stopped(Exception):
+    """The hub was told to stop while it could not write: what was decided is decided again by the next one."""
 
 
 class Net(Protocol):
@@ -146,7 +151,7 @@ class Hub:
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._closed: Mapping[str, str] = {}
         self._wanted: Mapping[str, Spec] = {}
         #: What is on its way to the disk, as it stood before: readers are told nothing that is not durable.
@@ -157,6 +162,7 @@ class Hub:
         self._last_wake: float | None = None
         self._journal: Executor = ThreadPoolExecutor(1, "journal")
         self._compile: Executor = ThreadPoolExecutor(1, "compile")
+        self._reads: Executor = ThreadPoolExecutor(2, "reads")
 
     # --- the outside
 
@@ -183,8 +189,8 @@ class Hub:
         return self.observed
 
     def stop(self) -> None:
-        """End ``run`` after the batch in hand."""
-        self._stopping = True
+        """End ``run`` after the batch in hand; a batch that cannot be written is given up."""
+        self._stopping.set()
         self._wake.set()
 
     def _post(self, letter: _Letter) -> None:
@@ -202,10 +208,14 @@ class Hub:
         return found
 
     async def all_tasks(self, limit: int) -> list[Task]:
-        """Return every open task and at most ``limit`` finished ones, the newest days first, as far as durable."""
+        """Return every open task and about ``limit`` finished ones, the newest days first, as far as durable."""
+        shown = self.durable_tasks()
+        room = limit - sum(task.finished for task in shown)
         newest = sorted(self.core.memory.closed, key=lambda name: self._closed.get(name, ""), reverse=True)
-        await self._recall(newest[:limit])
-        return self.durable_tasks()
+        names = newest[: max(0, room)]
+        known = {task.id for task in shown}
+        earlier = await self._in(self._reads, read_back, names, self._closed, self._store, self._source)
+        return [*shown, *(task for task in earlier if task.id not in known)]
 
     def durable_tasks(self) -> list[Task]:
         """Return the tasks in memory as the branch has them."""
@@ -225,7 +235,7 @@ class Hub:
         Raises what the store raises; Conflict when the branch is not a hub's.
         """
         fold = await self._in(self._journal, self._store.load)
-        rebuilt = await self._in(self._journal, rebuild, self.core, fold, self._observer, self._store.read)
+        rebuilt = await self._in(self._journal, rebuild, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
         self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}
         self._closed = fold.closed
@@ -272,12 +282,14 @@ class Hub:
         looking = asyncio.create_task(self._keep_looking(), name="observer")
         looking.add_done_callback(lambda _: self._wake.set())
         try:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 batch = await self._gather()
                 if looking.done():
                     looking.result()
                 if batch:
                     await self._step(batch)
+        except _Stopped:
+            _log.warning("stopped while read-only: what could not be written will be decided again")
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -345,7 +357,10 @@ class Hub:
                     _log.info("%s", _line(effect))
 
     async def _write(self, commits: tuple[Commit, ...]) -> None:
-        """Flush until it is done; while the store refuses, nothing else happens and every effect waits."""
+        """Flush until it is done; while the store refuses, nothing else happens and every effect waits.
+
+        Raises _Stopped when the hub is to end meanwhile.
+        """
         if not commits:
             return
         stood_since = self._clock.now().mono
@@ -360,7 +375,9 @@ class Hub:
                     _log.error("read-only: %s; trying again every second", error)
                 self.read_only = str(error)
                 self._thin_out()
-                await asyncio.sleep(HEAL_PAUSE)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), HEAL_PAUSE)
+                    raise _Stopped from None
                 continue
             self.figures.commits += len(commits)
             self.figures.flushes += 1
@@ -369,17 +386,23 @@ class Hub:
                 _log.warning("writable again")
                 self.read_only = None
                 self._last_wake = self._clock.now().mono
-                self._post(_Letter(Resumed(self._last_wake - stood_since)))
+                self._inbox.appendleft(_Letter(Resumed(self._last_wake - stood_since)))
+                self._wake.set()
             return
 
     def _thin_out(self) -> None:
-        """Keep the inbox small while nothing is handled: no progress, each fate once per (task, generation)."""
+        """Keep the inbox small while nothing is handled: no progress, each fate once per (task, generation).
+
+        What a sidecar repeats takes the place of what it said before.
+        """
         kept: dict[object, _Letter] = {}
         for letter in self._inbox:
             word = letter.content.word if isinstance(letter.content, Said) else None
-            if isinstance(word, Progress | Woken):
+            if isinstance(word, Progress):
                 continue
-            if isinstance(word, Complete | Failed) and isinstance(letter.content, Said):
+            if isinstance(word, Woken | Leaving) and isinstance(letter.content, Said):
+                kept[(letter.content.agent, letter.content.session, word)] = letter
+            elif isinstance(word, Complete | Failed) and isinstance(letter.content, Said):
                 kept[(letter.content.agent, letter.content.session, type(word), word.task, word.generation)] = letter
             else:
                 kept[id(letter)] = letter
@@ -455,7 +478,7 @@ class Hub:
         wanted = self.core.memory.closed.intersection(names)
         if not wanted:
             return
-        for task in await self._in(self._journal, read_back, wanted, self._closed, self._store.read):
+        for task in await self._in(self._reads, read_back, wanted, self._closed, self._store, self._source):
             if task.id in self.core.memory.closed:
                 wanted_now = self._wanted.get(task.id)
                 self.core.restore(task if task.spec.blob or wanted_now is None else replace(task, spec=wanted_now))
@@ -467,6 +490,7 @@ class Hub:
         """Give the threads back. The hub cannot be used afterwards."""
         self._journal.shutdown(wait=True)
         self._compile.shutdown(wait=True)
+        self._reads.shutdown(wait=True)
 
 
 def _tasks_of(letters: list[_Letter]) -> list[str]:

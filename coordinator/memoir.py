@@ -3,16 +3,16 @@
 Used by the hub at its start and by every command that reads a clone without a hub. It claims and writes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from coordinator.core.backlog import BacklogMap
 from coordinator.core.machine import FINISHED
 from coordinator.core.reconciler import Core
 from coordinator.core.state import Memory
 from coordinator.core.task import Origin, Spec, Status, Task
-from coordinator.files import layout
+from coordinator.files import layout, loader
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.git.history import Record
 from coordinator.ports import Fold
@@ -32,10 +32,22 @@ class Rebuilt:
     baseline: Observation | None
 
 
-def rebuild(core: Core, fold: Fold, observer: Observer, read: Callable[[str], bytes | None]) -> Rebuilt:
+class Shelf(Protocol):
+    """Where finished tasks are read back from: files of the hub's folders, many at once."""
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]: ...
+
+
+class Blobs(Protocol):
+    """Where the words of people's files are read back from, also of files that are gone: git blobs by id."""
+
+    def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]: ...
+
+
+def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Blobs) -> Rebuilt:
     """Fill an empty core from the branch: statuses and records, and people's specifications as last observed.
 
-    ``read`` gives one file of the hub's folders. Blocks on git.
+    Blocks on git.
     """
     folded = layout.fold(fold.files)
     for record in folded.records.values():
@@ -55,7 +67,7 @@ def rebuild(core: Core, fold: Fold, observer: Observer, read: Callable[[str], by
         if task_id in places:
             task = replace(task, lane=places[task_id][0], position=places[task_id][1])
         core.restore(task)
-    for task in read_back(core.memory.closed & wanted_finished(specs.values()), fold.closed, read):
+    for task in read_back(core.memory.closed & wanted_finished(specs.values()), fold.closed, shelf, source):
         core.restore(task)
     core.restore_wanted(frozenset(specs))
     return Rebuilt(folded, baseline)
@@ -98,17 +110,24 @@ def wanted_finished(specs: Iterable[Spec]) -> frozenset[str]:
     return frozenset(names)
 
 
-def read_back(names: Iterable[str], closed: Mapping[str, str], read: Callable[[str], bytes | None]) -> tuple[Task, ...]:
+def read_back(names: Iterable[str], closed: Mapping[str, str], shelf: Shelf, source: Blobs) -> tuple[Task, ...]:
     """Return finished tasks by id; one that is not finished, or not readable, is left out.
 
-    ``closed`` maps ids to status paths. Blocks on git.
+    ``closed`` maps ids to status paths. Blocks on git: two processes, however many tasks.
     """
-    back: list[Task] = []
-    for name in sorted(names):
-        found = layout.read_closed(closed[name], read) if name in closed else None
-        if isinstance(found, layout.Closed):
-            back.append(Task(found.spec or Spec(name, name, where=f"tasks/{name}.yaml"), found.status))
-    return tuple(back)
+    wanted = [name for name in sorted(names) if name in closed]
+    files = shelf.read_all([path for name in wanted for path in layout.closed_paths(closed[name])])
+    found = {name: layout.read_closed(closed[name], files.get) for name in wanted}
+    ended = {name: one for name, one in found.items() if isinstance(one, layout.Closed)}
+    words = source.blobs(tuple(dict.fromkeys(one.status.spec for one in ended.values() if one.spec is None)))
+    return tuple(Task(one.spec or _words_of(name, one.status.spec, words), one.status) for name, one in ended.items())
+
+
+def _words_of(name: str, blob: str, words: Mapping[str, bytes]) -> Spec:
+    """Return what a person's file said when its task ended, its id alone when that cannot be read any more."""
+    path = f"tasks/{name}.yaml"
+    read = loader.load_task(path, words[blob], blob) if blob in words else ()
+    return Spec(name, name, where=path) if isinstance(read, tuple) else read
 
 
 def record_json(record: Record) -> dict[str, Any]:

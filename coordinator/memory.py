@@ -6,7 +6,7 @@ test needs beyond the contract are knobs: make the next flush fail, look at what
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coordinator.git.message import SOURCE, check_message, parse_trailers, trailer
@@ -81,6 +81,10 @@ class MemoryStore:
     def read(self, path: str) -> bytes | None:
         """Return one file of the hub's folders at the tip, None when absent."""
         return self.branch.files.get(path)
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Return many files of the hub's folders at the tip by path; absent ones are left out."""
+        return {path: self.branch.files[path] for path in paths if path in self.branch.files}
 
     def flush(self, commits: tuple[Commit, ...]) -> str:
         """Append all commits or none; return the new tip. Raises as the port says."""

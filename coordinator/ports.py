@@ -10,7 +10,7 @@ the repository and use ``/``.
       +-- Fatal                 durability cannot be trusted any more (fsync failed): end the process
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -98,6 +98,10 @@ class Store(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """Return one file of the hub's folders at the tip (closed ones too), None when absent."""
+        ...
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Return many files of the hub's folders at the tip by path; absent ones are left out."""
         ...
 
 

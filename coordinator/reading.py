@@ -252,9 +252,9 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     observer = Observer(source, ground.branch, ground.root)
     if fold.tip is None:
         return _before_any_hub(ground, source, observer, now.wall)
-    rebuilt = rebuild(core, fold, observer, store.read)
+    rebuilt = rebuild(core, fold, observer, store, source)
     newest = sorted(core.memory.closed, key=lambda name: fold.closed.get(name, ""), reverse=True)[:CLOSED_SHOWN]
-    for task in read_back(newest if wanted.one is None else [wanted.one], fold.closed, store.read):
+    for task in read_back(newest if wanted.one is None else [wanted.one], fold.closed, store, source):
         core.restore(task)
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordinator import __version__
+
 if TYPE_CHECKING:
     from sidecar.config import Config
 
@@ -24,6 +26,7 @@ class _Ends(Exception):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="agentcom-sidecar", message="%(prog)s %(version)s")
 def commands() -> None:
     """Take work from an AgentCom hub, have it done, report it."""
 
@@ -34,13 +37,19 @@ def commands() -> None:
 @click.option("--service", is_flag=True, help="Never give up on a refused token, try again slowly.")
 def run(config_file: Path, once: bool, service: bool) -> None:
     """Run the sidecar that FILE describes, until SIGTERM."""
+    import logging
+
     from sidecar import log
-    from sidecar.config import ConfigError, load
+    from sidecar.config import ConfigError, exposed, load, missing_program
 
     try:
         config = load(config_file)
         log.configure((config.token,), config.log_file)
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if missing := missing_program(config):
+            raise ConfigError(f"{config_file}: {missing}")
+        if remark := exposed(config_file):
+            logging.getLogger("sidecar").warning("%s", remark)
     except ConfigError as error:
         raise _Ends(str(error), EXIT_CONFIG) from error
     except OSError as error:
@@ -90,9 +99,13 @@ def _run(config: "Config", holder: Path, once: bool, service: bool) -> int:
 def main() -> None:
     """Run the command line of this process."""
     try:
-        commands.main(standalone_mode=False)
-    except click.UsageError as error:
+        commands.main(prog_name="agentcom-sidecar", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(EXIT_USAGE)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx is not None else "agentcom-sidecar"
+        click.echo(f"{path}: {' '.join(error.format_message().split()).rstrip('.?')}; see `{path} --help`", err=True)
         sys.exit(EXIT_USAGE)
     except click.ClickException as error:
         error.show()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from coordinator.wire.frames import (
     CLOSE_REPLACED,
@@ -218,10 +218,11 @@ class Client:
             if error.response.status_code in (401, 403):
                 return Refused(self._refusal("the hub", f"HTTP {error.response.status_code}"))
             return Lost(f"{self._config.hub_url}: HTTP {error.response.status_code}, is this an AgentCom hub?")
-        except (OSError, InvalidHandshake, TimeoutError) as error:
-            return Lost(f"hub not reachable at {self._config.hub_url}: {error or type(error).__name__}")
         except ConnectionClosed as error:
             return Lost(f"connection lost: {error}")
+        except (OSError, WebSocketException, TimeoutError, ImportError, ValueError) as error:
+            # Also a proxy setting that needs what is not installed: nothing that ends work in hand.
+            return Lost(f"hub not reachable at {self._config.hub_url}: {error or type(error).__name__}")
 
     async def _talk(self, socket: ClientConnection) -> SessionEnd:
         self._session += 1
@@ -260,8 +261,7 @@ class Client:
                 elif isinstance(frame, Error) and frame.error in _REFUSED:
                     return Refused(self._refusal(frame.error, frame.detail))
                 elif isinstance(frame, Error) and frame.error == "already_connected":
-                    detail = frame.detail or "already_connected"
-                    return Taken(f"another sidecar is connected as {self._config.agent_id} ({detail}); stop it first")
+                    return self._taken()
                 else:
                     if isinstance(frame, Identified):
                         identified = True
@@ -277,7 +277,7 @@ class Client:
             if code == CLOSE_UNAUTHORIZED:
                 return Refused(self._refusal("the hub", reason))
             if code == CLOSE_REPLACED and not identified:
-                return Taken(f"another sidecar is connected as {self._config.agent_id} ({reason}); stop it first")
+                return self._taken()
             return Lost(f"connection lost: {code or 'no close frame'} {reason if code else ''}".rstrip())
 
     async def _write(self, socket: ClientConnection, outgoing: "asyncio.Queue[str]") -> None:
@@ -313,6 +313,10 @@ class Client:
             logger.debug("frame of an unknown type ignored: %.200r", text)
         else:
             logger.error("frame from the hub cannot be read: %s: %s", first["loc"], first["msg"])
+
+    def _taken(self) -> Taken:
+        name = self._config.agent_id
+        return Taken(f"another sidecar is connected as {name}: stop it, or give this one an agent_id of its own")
 
     def _refusal(self, code: str, detail: str) -> str:
         more = f" ({detail})" if detail else ""

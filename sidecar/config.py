@@ -6,6 +6,7 @@ It reads the file and nothing else: no network, no runtime is looked for. Relati
 import difflib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,26 @@ class Config:
     progress_every: float = 60.0
     stop_grace: float = 10.0
     kill_grace: float = 5.0
+
+
+def missing_program(config: Config) -> str | None:
+    """Return a line when the runtime's program is not there: every task would fail on it, and park the agent."""
+    argv, env = config.runtime.argv, config.runtime.env
+    if not argv or argv[0].startswith("$") or shutil.which(argv[0], path=env.get("PATH")) is not None:
+        return None
+    if "/" not in argv[0]:
+        return f"runtime.argv: {argv[0]} is not on PATH; install it, or write its path"
+    if Path(argv[0]).exists():
+        return f"runtime.argv: {argv[0]} is not executable: chmod +x {argv[0]}"
+    return f"runtime.argv: {argv[0]} does not exist; correct the path, it counts from the config file's folder"
+
+
+def exposed(path: Path) -> str | None:
+    """Return a line when others on this machine can read the token in a config file, None when they cannot."""
+    mode = path.stat().st_mode
+    if mode & 0o077 == 0:
+        return None
+    return f"{path} holds a token and can be read by others (mode {mode & 0o777:o}): chmod 600 {path}"
 
 
 def load(path: Path) -> Config:

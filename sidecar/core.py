@@ -11,6 +11,7 @@ from enum import Enum
 from typing import assert_never
 
 from coordinator.wire.frames import (
+    AgentRestarting,
     Drain,
     Error,
     Held,
@@ -30,6 +31,7 @@ from coordinator.wire.frames import (
     TaskRejected,
     TaskReleased,
     TaskUpdated,
+    WakeResult,
 )
 from sidecar.events import (
     Closed,
@@ -49,6 +51,7 @@ from sidecar.events import (
     Start,
     Stop,
     Tick,
+    ToHub,
     Update,
 )
 from sidecar.values import TASK_ID, Attempt, Failure, Fate, Key, Outcome, Parcel, Queue, Stage, Success, key_of
@@ -125,6 +128,7 @@ class Core:
         self._sending = {key: _Sending() for key in self._parcels}
         self._ended = {key.task_id: key.generation for key in queue.ended}
         self._identified = False
+        self._greeted = False
         self._draining = False
         self._stopping = False
         self._hand_back_at: float | None = None
@@ -190,6 +194,7 @@ class Core:
         match frame:
             case Identified():
                 self._on_identified(now)
+                self._greet(frame.parked)
             case TaskAssign():
                 self._assigned(frame, event.refusal, now)
             case TaskAck():
@@ -229,6 +234,8 @@ class Core:
     def _on_identified(self, now: float) -> None:
         self._identified = True
         self._draining = self._stopping or (self._settings.once and self._took)
+        if self._draining:
+            self._send(AgentRestarting())
         for key in sorted(self._parcels):
             self._send_parcel(self._parcels[key], now)
         slot = self._slot
@@ -241,6 +248,18 @@ class Core:
             )
         elif not slot.acked:
             self._accept(slot.key)
+
+    def _greet(self, parked: str | None) -> None:
+        """Pass a wake check once for each start, after what is still to be said: its program is there."""
+        if not self._greeted:
+            self._greeted = True
+            self._send(WakeResult(status="success"))
+            if parked:
+                self._say(f"the hub had parked this agent ({parked}); its program is there, so it asks for work again")
+        elif parked:
+            self._say(
+                f"the hub gives this agent no work ({parked}): mend that, then start this sidecar again", warn=True
+            )
 
     def _restored(self, outcome: Outcome | None, now: float) -> None:
         slot = self._slot
@@ -302,11 +321,13 @@ class Core:
 
     def _take(self, frame: TaskAssign, now: float) -> None:
         self._took = True
-        self._draining = self._draining or self._settings.once
         slot = _Slot(Attempt(Stage.ACCEPTED, frame))
         self._slot = slot
         self._persist()
         self._accept(slot.key)
+        if self._settings.once and not self._draining:
+            self._draining = True
+            self._send(AgentRestarting())
         self._say(f"{slot.key.task_id}: accepted, generation {slot.key.generation}: {frame.title}", slot.key.task_id)
         self._begin(slot, now)
 
@@ -469,6 +490,8 @@ class Core:
 
     def _stop(self, now: float) -> None:
         again, self._stopping, self._draining = self._stopping, True, True
+        if not again:
+            self._send(AgentRestarting())  # before anything is given back, or it would come straight to us again
         slot = self._slot
         if slot is None:
             self._say("stopping")
@@ -522,10 +545,7 @@ class Core:
     def _persist(self) -> None:
         self._out.append(Persist(self.queue))
 
-    def _send(
-        self,
-        frame: TaskAccepted | TaskRejected | TaskProgress | TaskReleased | TaskRecovering | TaskComplete | TaskFailed,
-    ) -> None:
+    def _send(self, frame: ToHub) -> None:
         if self._identified:
             self._out.append(Send(frame))
 
@@ -587,4 +607,7 @@ def _fate(key: Key, outcome: Outcome) -> Fate:
 def _describe(outcome: Outcome) -> str:
     if isinstance(outcome, Success):
         return "done"
-    return f"failed ({outcome.failure_class}): {outcome.error}"
+    text = f"failed ({outcome.failure_class}): {outcome.error}"
+    if outcome.failure_class == "environment":
+        return f"{text}; the hub gives this agent no more work until that is mended and this sidecar started again"
+    return text

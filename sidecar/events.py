@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coordinator.wire.frames import (
+    AgentRestarting,
     Held,
     TaskAccepted,
     TaskAssign,
@@ -15,6 +16,7 @@ from coordinator.wire.frames import (
     TaskReleased,
     TaskUpdated,
     ToSidecar,
+    WakeResult,
 )
 from sidecar.values import Key, Outcome, Queue
 
@@ -68,7 +70,17 @@ Event = Restored | Opened | Closed | Received | Ended | Tick | Stop
 
 # --- effects --------------------------------------------------------------------------------------------------------
 
-ToHub = TaskAccepted | TaskRejected | TaskProgress | TaskComplete | TaskFailed | TaskReleased | TaskRecovering
+ToHub = (
+    TaskAccepted
+    | TaskRejected
+    | TaskProgress
+    | TaskComplete
+    | TaskFailed
+    | TaskReleased
+    | TaskRecovering
+    | WakeResult
+    | AgentRestarting
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, get_args
 
+from coordinator.wire import plain
 from coordinator.wire.frames import FailureClass
 from sidecar.values import Failure, Outcome, Success
 
@@ -55,9 +56,9 @@ def judge(end: Exit, result: bytes | None, output: bytes) -> Outcome:
 
 
 def read_result(data: bytes, tail: str = "") -> Outcome:
-    """Read a result file; one that cannot be read is a failure, never a success."""
+    """Read a result file; one that cannot be read is a failure, never a success. Never raises."""
     try:
-        raw: Any = json.loads(data)
+        raw: Any = plain.read(data)
     except ValueError as error:
         return Failure(f"the result file is not JSON: {error}", output_tail=tail)
     if not isinstance(raw, dict):
@@ -90,9 +91,9 @@ def _instant(value: object) -> int | None:
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
-        except ValueError:
+            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        except (ValueError, OverflowError):
             return None
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     return None
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from coordinator.wire import plain
 from coordinator.wire.frames import TaskAssign, TaskUpdated
 from sidecar import launch
 from sidecar.core import STOPPED_DURING_RUN
@@ -301,7 +302,7 @@ def _with_overhead(outcome: Outcome, assignment: TaskAssign) -> Outcome:
 
 def _is_json(data: bytes) -> bool:
     try:
-        json.loads(data)
+        plain.read(data)
     except ValueError:
         return False
     return True

@@ -101,7 +101,7 @@ class Bench:
     def memory(self) -> Core:
         """What a fresh start would know."""
         store, core = MemoryStore(self.branch), Core()
-        rebuild(core, store.load(), Observer(self.source, "main"), store.read)
+        rebuild(core, store.load(), Observer(self.source, "main"), store, self.source)
         return core
 
 
@@ -320,3 +320,62 @@ async def test_a_dependency_that_finished_before_the_restart_is_met(bench: Bench
         connect(again)
         (assign,) = await again.net.wait_for(Assign)
         assert assign.task.id == "t-next"
+
+
+async def test_a_hub_that_cannot_write_stops_when_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk must not take a kill -9 to end it; what was not written is decided again by the next one."""
+    hub = bench.hub()
+    await hub.start()
+    hub.store.fail_next(*[ReadOnly("no space left on device")] * 100)
+    monkeypatch.setattr(hub, "_thin_out", hub.stop)
+    connect(hub)
+    await asyncio.wait_for(hub.run(), SOON)
+    hub.close()
+    assert hub.net.said == []
+
+    async with bench.running() as again:
+        connect(again)
+        assert await again.net.wait_for(Assign)
+
+
+async def test_leases_start_anew_before_anything_that_waited_is_judged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much has gathered while the disk was full, no timer runs before the hub has noted that it stood still."""
+    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    monkeypatch.setattr("coordinator.hub.BATCH", 2)
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        hub.store.fail_next(ReadOnly("no space left on device"))
+        hub.submit(Said("a", "s-a", Accepted(assign.task.id, 1)))
+        monkeypatch.setattr(hub, "_thin_out", lambda: bench.clock.forward(8000))
+        for number in range(6):
+            hub.submit(Said("a", "s-a", Failed(f"t-{number}", 1)))
+        await hub.net.wait_for(Ack)
+        await hub.settle(Said("a", "s-a", Accepted(assign.task.id, 1)))
+        assert "attempt_timeout" not in events(bench, hub)
+
+
+async def test_looking_at_the_list_again_and_again_brings_nothing_more_into_memory(bench: Bench) -> None:
+    bench.source.commit({"BACKLOG.md": BACKLOG, "agents/a.yaml": AGENT})
+    async with bench.running() as hub:
+        connect(hub)
+        for number in range(2):
+            (*_, assign) = await hub.net.wait_for(Assign, number + 1)
+            await hub.settle(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+    async with bench.running() as hub:
+        for _ in range(3):
+            assert len(await hub.all_tasks(1)) == 1
+            assert len(await hub.all_tasks(10)) == 2
+        assert len(hub.core.memory.closed) == 2
+
+
+async def test_a_task_from_a_file_keeps_its_words_when_it_is_read_back(bench: Bench) -> None:
+    bench.source.commit({"tasks/t-x.yaml": b"title: A fine title\npriority: high\ncancel: true\n"})
+    async with bench.running() as hub:
+        await hub.reconcile()
+    bench.source.commit({"tasks/t-x.yaml": None})
+    async with bench.running() as hub:
+        (task,) = [task for task in await hub.all_tasks(10) if task.id == "t-x"]
+        assert (task.spec.title, task.spec.priority.word) == ("A fine title", "high")

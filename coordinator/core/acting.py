@@ -25,7 +25,7 @@ from coordinator.core.events import (
 from coordinator.core.machine import AGENT, TASK, AgentEvent, AgentState, Event, State
 from coordinator.core.rules import RULES, Cause
 from coordinator.core.state import Memory
-from coordinator.core.task import Task
+from coordinator.core.task import End, Task
 from coordinator.core.timers import Now
 
 #: How long a client without features may take to accept, in seconds (old sidecars block while git runs).
@@ -91,6 +91,8 @@ class Step:
         if owner is not None and after.status.assigned_to is None:
             self._let_go(owner, task, tell, own_word=given.own_word)
         self._keep_timers(task, after)
+        if task.finished != after.finished and (after.id in self.memory.cycles or after.spec.depends_on):
+            self.find_cycles()
         self.refresh(after)
         if task.finished != after.finished or task.state != after.state:
             for dependent in self.memory.dependents(after.id):
@@ -104,6 +106,19 @@ class Step:
         self.track(task)
         for dependent in self.memory.dependents(task.id):
             self.refresh(self.memory.tasks[dependent])
+
+    def miss_deadline(self, task: Task) -> None:
+        """End an open task whose deadline has passed."""
+        reason = "its deadline passed"
+        self.apply(Event.DEADLINE, task, tell=reason, end=End.DEADLINE, reason=reason)
+
+    def find_cycles(self) -> None:
+        """Note anew which open tasks wait for one another in a circle, and judge those again."""
+        cycles = scheduler.find_cycles(self.memory)
+        moved = set(cycles) ^ set(self.memory.cycles)
+        self.memory.cycles = cycles
+        for name in sorted(moved):
+            self.refresh(self.memory.tasks[name])
 
     def track(self, task: Task) -> None:
         """Set the wall-clock timers of a task and judge whether it is ready."""
@@ -138,7 +153,7 @@ class Step:
         elif before.state is not State.BLOCKED:
             mono.set(("blocked", after.id), self.now.mono + times.blocked)
         self._keep_backoff(after)
-        if after.finished != before.finished or after.spec is not before.spec:
+        if after.finished != before.finished or after.spec is not before.spec or before.state is State.IN_REVIEW:
             self.track(after)
 
     def _keep_backoff(self, task: Task) -> None:
@@ -282,6 +297,9 @@ class Step:
         """Hand out every ready task that some idle agent fits."""
         while (chosen := scheduler.choose(self.memory)) is not None:
             task, agent = chosen
+            if task.spec.deadline is not None and task.spec.deadline <= self.now.wall:
+                self.miss_deadline(task)
+                continue
             ready = max(self.memory.ready_since.get(task.id, self.now.mono), agent.live.idle_since_mono)
             after = self.apply(Event.ASSIGN, task, agent=agent.id)
             if after is None:

@@ -85,7 +85,9 @@ class Session:
 class Live:
     """What is known of an agent right now; nothing of it is ever stored. Times with ``_mono`` are seconds.
 
-    ``slot`` is the task that keeps it from taking another. ``settled`` is false while a returning sidecar may still say
+    ``slot`` is the task that keeps it from taking another; ``dying`` are further tasks whose end it must report first
+    (it came back with more than one that is not its own any more). ``leaving``: it stops and takes nothing new.
+    ``settled`` is false while a returning sidecar may still say
     what it holds. ``told`` are the (task, generation) pairs sent or confirmed in this session, ``resent`` that
     the task in hand was assigned again in it; ``failures`` the tasks
     that it failed in a row and that nobody else failed.
@@ -94,6 +96,8 @@ class Live:
     state: AgentState = AgentState.OFFLINE
     session: Session | None = None
     slot: str | None = None
+    dying: frozenset[str] = frozenset()
+    leaving: bool = False
     idle_since_mono: float = 0.0
     settled: bool = False
     unresponsive: bool = False

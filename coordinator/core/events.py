@@ -126,7 +126,14 @@ class Woken:
     error: str = ""
 
 
-Word = Accepted | Rejected | Progress | Complete | Failed | Blocked | Released | Recovering | Reported | Woken
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The agent's sidecar is about to stop: no new work in this session (``agent_restarting``)."""
+
+    task: None = None
+
+
+Word = Accepted | Rejected | Progress | Complete | Failed | Blocked | Released | Recovering | Reported | Woken | Leaving
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

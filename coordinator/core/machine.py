@@ -149,7 +149,7 @@ TASK: Mapping[Event, Mapping[State, Cell]] = {
     Event.COMPLETE: _row(_FINISH, _FINISH, _FINISH, _FINISH, _cell("complete_again", _R))
     | _same("complete_again", *_STAYS_FINISHED),
     Event.FAILED: _row(_RETRY, _RETRY, _RETRY, _RETRY) | _same("failed_again", *_STAYS_FINISHED),
-    Event.PARKING: _row(_cell("park", _Q), _PARK, _PARK, _PARK) | _same("park", *_STAYS_FINISHED),
+    Event.PARKING: _row(_cell("park_late", _Q), _PARK, _PARK, _PARK) | _same("park", *_STAYS_FINISHED),
     Event.BUDGET: _row(_FAIL, _FAIL, _FAIL, _FAIL) | _same("failed_again", *_STAYS_FINISHED),
     Event.BLOCKED: _row(_cell("block_late", _B), _cell("block", _B), _cell("block", _B), _cell("ask_again", _B)),
     Event.ANSWER: _row(

@@ -8,7 +8,6 @@ again.
 from dataclasses import replace
 from typing import Any
 
-from coordinator.core import scheduler
 from coordinator.core.acting import Step
 from coordinator.core.agent import AgentSpec
 from coordinator.core.events import Actor, Observed, Updated
@@ -33,10 +32,8 @@ def observe(step: Step, seen: Observed) -> None:
         if task is not None and task.open:
             _gone(step, seen, task)
     memory.wanted = frozenset(seen.specs) | (memory.wanted & seen.undecided)
-    cycles = scheduler.find_cycles(memory)
-    moved = set(cycles) ^ set(memory.cycles)
-    memory.cycles = cycles
-    for task in list(memory.open_tasks()) if policy_changed else [memory.tasks[name] for name in sorted(moved)]:
+    step.find_cycles()
+    for task in list(memory.open_tasks()) if policy_changed else []:
         step.refresh(task)
 
 
@@ -107,15 +104,20 @@ def _born(step: Step, spec: Spec, by: Actor, lane: Lane, position: int) -> Task:
 
 def _edited(step: Step, spec: Spec, by: Actor) -> None:
     task = step.memory.tasks[spec.id]
+    if task.finished:
+        step.memory.later[spec.id] = spec  # it keeps the words under which it ended, until a rerun
     if task.spec.blob == spec.blob and task.spec.origin is spec.origin:
         if task.spec != spec:
             step.memory.put(replace(task, spec=spec))
         return
     if task.finished:
-        return  # it keeps the words under which it ended, until a rerun
+        return
     changed = _changes(task.spec, spec)
     held = task.spec.hold != spec.hold
-    only_hold = held and replace(task.spec, hold=spec.hold, blob=spec.blob) == spec
+    #: A hold in review has no row of its own: it is recorded like any other edit.
+    only_hold = (
+        held and replace(task.spec, hold=spec.hold, blob=spec.blob) == spec and task.state is not State.IN_REVIEW
+    )
     if task.spec.origin is not Origin.FILE and spec.origin is Origin.FILE:
         what = "taken_over"
     elif only_hold:

@@ -177,7 +177,8 @@ def _judge_holding(step: Step, agent_id: str, holding: frozenset[tuple[str, int]
     _assign_again(step, agent_id)
     agent = step.memory.agents[agent_id]
     if foreign and agent.live.state is AgentState.IDLE and "release" in agent.features:
-        step.memory.set_live(agent_id, slot=foreign[0][0])
+        names = sorted({task_id for task_id, _ in foreign})
+        step.memory.set_live(agent_id, slot=names[0], dying=frozenset(names[1:]))
         step.release(agent_id)
 
 
@@ -205,7 +206,12 @@ def _disconnected(step: Step, agent_id: str, session_id: str) -> None:
     for task in owned:
         for name in ("accept", "stuck", "stuck_fail"):
             memory.mono.clear((name, task.id))
-    if owned:
+    if agent.live.leaving:
+        # It would have accepted before it said that it leaves: what it did not accept it never saw.
+        for task in owned:
+            if task.state is State.ASSIGNED:
+                step.apply(Event.LEASE_ENDED, task, end=End.LEASE_ENDED, reason=f"agent {agent_id} stopped before it")
+    if memory.owned_by(agent_id):
         memory.mono.set(("lease", agent_id), step.now.mono + memory.policy.timeouts.lost_after)
 
 
@@ -231,7 +237,8 @@ def _asked(step: Step, event: Asked) -> None:
             approve = event.event is Event.APPROVED
             observing.decide(step, task, event.by, Decision(generation, approve, event.text))
         case Event.RERUN:
-            step.apply(Event.RERUN, task, event.by, reason=f"rerun asked by {event.by.name}")
+            spec = step.memory.later.get(task.id)
+            step.apply(Event.RERUN, task, event.by, spec=spec, reason=f"rerun asked by {event.by.name}")
         case _:
             raise ValueError(f"{event.event} is not for people to ask")
 
@@ -275,7 +282,7 @@ def _mono_due(step: Step, key: Key) -> None:
             memory.set_live(subject, busy=False, idle_since_mono=step.now.mono)
         case "release":
             step.free_slot(subject, memory.agents[subject].live.slot or "")
-            memory.set_live(subject, unresponsive=True)
+            memory.set_live(subject, unresponsive=True, dying=frozenset())
         case "backoff":
             step.refresh(memory.tasks[subject])
         case _:
@@ -308,8 +315,7 @@ def _wall_due(step: Step, key: Key) -> None:
     name, subject = key
     match name:
         case "deadline":
-            reason = "its deadline passed"
-            step.apply(Event.DEADLINE, step.memory.tasks[subject], tell=reason, end=End.DEADLINE, reason=reason)
+            step.miss_deadline(step.memory.tasks[subject])
         case "not_before":
             step.refresh(step.memory.tasks[subject])
         case "parked":

@@ -55,7 +55,8 @@ def backoff_ms(retries: Retries, retry_count: int) -> int:
 
 def _attempts(status: Status, cause: Cause, *, spent: bool = False) -> tuple[Attempt, ...]:
     """Append how the current attempt ended; a late word replaces what the hub had noted of the same generation."""
-    owner = status.assigned_to or (status.last_owner if status.status is State.QUEUED else None)
+    late = status.last_owner if status.status is State.QUEUED and cause.own_word else None
+    owner = status.assigned_to or late
     if owner is None or cause.end is None:
         return status.attempts
     attempt = Attempt(status.generation, owner, cause.end, cause.reason, cause.output_tail, spent)
@@ -193,9 +194,15 @@ def retry(task: Task, cause: Cause) -> Task:
 
 def exclude(task: Task, cause: Cause) -> Task:
     excluded = tuple(sorted({*task.status.excluded, cause.agent or ""} - {""}))
+    refunded = _refunded(task.status)
     if not cause.fitting_left and not task.status.orphaned:
-        return _finished(task, cause, State.REJECTED, excluded=excluded)
-    return _queued(task, cause, excluded=excluded)
+        return _finished(task, cause, State.REJECTED, excluded=excluded, retry_count=refunded)
+    return _queued(task, cause, excluded=excluded, retry_count=refunded, not_before=None)
+
+
+def park_late(task: Task, cause: Cause) -> Task:
+    """Take a late word that the fault is the agent's: what the hub charged for the attempt is given back."""
+    return _queued(task, cause, retry_count=_refunded(task.status), not_before=None)
 
 
 def finish(task: Task, cause: Cause) -> Task:
@@ -222,7 +229,8 @@ def finish(task: Task, cause: Cause) -> Task:
 
 
 def fail(task: Task, cause: Cause) -> Task:
-    return _finished(task, cause, State.CANCELLED if task.status.orphaned else State.FAILED)
+    count = _refunded(task.status) if cause.own_word else task.status.retry_count
+    return _finished(task, cause, State.CANCELLED if task.status.orphaned else State.FAILED, retry_count=count)
 
 
 def cancel(task: Task, cause: Cause) -> Task:
@@ -259,18 +267,12 @@ def orphan(task: Task, cause: Cause) -> Task:
 
 
 def edit(task: Task, cause: Cause) -> Task:
-    """Take a new specification over; its retries count from now on."""
+    """Take a new specification over; its retries count from now on, and those spent stay spent (S10)."""
     if cause.spec is None:
         return task
-    return replace(
-        task,
-        spec=cause.spec,
-        status=replace(
-            task.status,
-            spec=cause.spec.blob,
-            max_retries=cause.retries.max if cause.spec.max_retries is None else cause.spec.max_retries,
-        ),
-    )
+    most = cause.retries.max if cause.spec.max_retries is None else cause.spec.max_retries
+    status = replace(task.status, spec=cause.spec.blob, max_retries=max(most, task.status.retry_count))
+    return replace(task, spec=cause.spec, status=status)
 
 
 def record_rerun(task: Task, cause: Cause) -> Task:
@@ -279,7 +281,7 @@ def record_rerun(task: Task, cause: Cause) -> Task:
 
 def rerun(task: Task, cause: Cause) -> Task:
     """Open a finished task again: retries 0, exclusions and last owner cleared; its attempts stay on record."""
-    task = edit(task, cause)
+    task = edit(replace(task, status=replace(task.status, retry_count=0)), cause)
     return replace(
         task,
         status=replace(
@@ -290,7 +292,6 @@ def rerun(task: Task, cause: Cause) -> Task:
             assigned_at=None,
             started_at=None,
             completed_at=None,
-            retry_count=0,
             excluded=(),
             not_before=None,
             orphaned=False,
@@ -355,6 +356,7 @@ RULES: Mapping[str, Callable[[Task, Cause], Task]] = {
     "keep": same,
     "grace": same,
     "park": same,
+    "park_late": park_late,
     "flag_stuck": same,
     "busy": busy,
     "not_accepted": requeue,

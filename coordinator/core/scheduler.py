@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coordinator.core.agent import Agent
+from coordinator.core.graph import circles
 from coordinator.core.machine import State
 from coordinator.core.policy import Lane
 from coordinator.core.queue import Bucket
@@ -184,30 +185,4 @@ def fitting_left(memory: Memory, task: Task, excluded: str) -> bool:
 
 def find_cycles(memory: Memory) -> dict[str, tuple[str, ...]]:
     """Return, for each open task on a dependency cycle, that cycle; tasks that merely wait for one are not on it."""
-    graph = {task.id: task.spec.depends_on for task in memory.open_tasks() if task.spec.depends_on}
-    cycles: dict[str, tuple[str, ...]] = {}
-    done: set[str] = set()
-    for root in sorted(graph):
-        path: list[str] = []
-        place: dict[str, int] = {}
-        stack: list[tuple[str, int]] = [(root, 0)]
-        while stack:
-            node, step = stack.pop()
-            if step == 0:
-                if node in done or node not in graph:
-                    continue
-                if node in place:
-                    ring = tuple(path[place[node] :])
-                    cycles.update(dict.fromkeys(ring, ring))
-                    continue
-                place[node] = len(path)
-                path.append(node)
-            following = graph[node]
-            if step < len(following):
-                stack.append((node, step + 1))
-                stack.append((following[step], 0))
-            else:
-                path.pop()
-                del place[node]
-                done.add(node)
-    return cycles
+    return circles({task.id: task.spec.depends_on for task in memory.open_tasks() if task.spec.depends_on})

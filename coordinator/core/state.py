@@ -12,7 +12,7 @@ from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Live
 from coordinator.core.machine import AgentState, State
 from coordinator.core.policy import Policy
 from coordinator.core.queue import ReadyQueue
-from coordinator.core.task import Task
+from coordinator.core.task import Spec, Task
 from coordinator.core.timers import Timers
 
 
@@ -20,7 +20,8 @@ class Memory:
     """Mutable containers of frozen values.
 
     ``tasks`` holds every open task and those finished ones that somebody asked for; ``closed`` the ids of all finished
-    tasks that are not in ``tasks``, ``wanted`` the ids that the last observation named.
+    tasks that are not in ``tasks``, ``wanted`` the ids that the last observation named, ``later`` the newest words for
+    finished tasks, which are in force once such a task runs again.
     ``mono`` and ``wall`` are the timers of the two clocks (seconds and ms);
     ``attempt_left`` holds the seconds left to a blocked attempt, whose clock stands, ``ready_since`` the monotonic
     instant at which each task of the ready queue became runnable.
@@ -32,6 +33,7 @@ class Memory:
         self.agents: dict[str, Agent] = {}
         self.policy = Policy()
         self.wanted: frozenset[str] = frozenset()
+        self.later: dict[str, Spec] = {}
         self.cycles: dict[str, tuple[str, ...]] = {}
         self.ready = ReadyQueue()
         self.ready_since: dict[str, float] = {}
@@ -50,6 +52,8 @@ class Memory:
         before = self.tasks.get(task.id)
         self.tasks[task.id] = task
         self.closed.discard(task.id)
+        if task.open:
+            self.later.pop(task.id, None)
         self._index_owner(before, task)
         if before is None or before.spec.depends_on != task.spec.depends_on:
             for dependency in before.spec.depends_on if before else ():
@@ -138,6 +142,7 @@ def _may_take_work(agent: Agent) -> bool:
         and live.settled
         and not live.unresponsive
         and not live.busy
+        and not live.leaving
         and agent.enabled
         and not agent.record.parked
         and not agent.record.draining

@@ -21,6 +21,7 @@ from coordinator.core.events import (
     Continue,
     Failed,
     FailureClass,
+    Leaving,
     Orphan,
     Progress,
     Reassign,
@@ -38,8 +39,9 @@ from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.scheduler import fitting_left
 from coordinator.core.task import Attempt, End, Task
 
-#: How long an agent without ``retry_at`` is parked after ``rate_limited``, in ms.
+#: How long an agent is parked after ``rate_limited`` without a ``retry_at`` to come, and at most, in ms.
 RATE_LIMIT_PAUSE_MS = 300_000
+RATE_LIMIT_PAUSE_MOST_MS = 30 * 86_400_000
 #: How long an agent that said busy is left alone: 60 s doubling to 10 min.
 BUSY_PAUSE = 60.0
 BUSY_PAUSE_MAX = 600.0
@@ -94,7 +96,7 @@ class _Speech:
 def hear(step: Step, agent_id: str, word: Word) -> None:
     """Act on one word of a connected, authenticated agent."""
     live = step.memory.agents[agent_id].live
-    if not isinstance(word, Woken):
+    if not isinstance(word, Woken | Leaving):
         if live.unresponsive:
             step.memory.set_live(agent_id, unresponsive=False)
         if live.busy and not (isinstance(word, Rejected) and word.reason == "busy"):
@@ -121,6 +123,8 @@ def hear(step: Step, agent_id: str, word: Word) -> None:
             _reported(step, _speech(step, agent_id, word.task, word.generation), word)
         case Woken():
             _woken(step, agent_id, word)
+        case Leaving():
+            step.memory.set_live(agent_id, leaving=True)
         case _:
             assert_never(word)
 
@@ -186,11 +190,18 @@ def _drop(step: Step, speech: _Speech, task_id: str, generation: int | None, rea
 
 def _refuse_update(step: Step, speech: _Speech, task_id: str, generation: int | None) -> None:
     """Answer accepted, progress, blocked, rejected that do not count (DESIGN 4, notes under the table)."""
-    invalid = speech.task is not None and speech.standing is Standing.PAST and speech.task.state is State.IN_REVIEW
+    invalid = _in_review_now(speech)
     code = "invalid_state" if invalid else speech.standing.refusal
     step.send(speech.agent, Refused(f"task_update_failed: {code}", _explain(speech, code), task_id, speech.generation))
     if not invalid:
         _drop(step, speech, task_id, generation, f"not yours any more ({code})")
+
+
+def _in_review_now(speech: _Speech) -> bool:
+    """Tell whether the attempt spoken of has ended with the result that a person is looking at."""
+    task, attempt = speech.task, speech.attempt
+    under_review = task is not None and task.state is State.IN_REVIEW and speech.standing is Standing.PAST
+    return under_review and task is not None and attempt is not None and attempt.generation == task.status.generation
 
 
 def _ack(step: Step, speech: _Speech, task_id: str, status: AckStatus) -> None:
@@ -282,7 +293,7 @@ def _busy(step: Step, speech: _Speech, word: Rejected) -> None:
         step.take_slot(speech.agent, after, AgentEvent.START)
     elif after is not None and after.status.assigned_to is None:
         count = agent.live.busy_count + 1
-        pause = min(BUSY_PAUSE_MAX, BUSY_PAUSE * 2 ** (count - 1))
+        pause = min(BUSY_PAUSE_MAX, BUSY_PAUSE * 2 ** min(count - 1, 10))
         step.memory.set_live(speech.agent, busy=True, busy_count=count)
         step.memory.mono.set(("busy", speech.agent), step.now.mono + pause)
     _ack(step, speech, word.task, "rejected")
@@ -354,6 +365,9 @@ def _failed(step: Step, speech: _Speech, word: Failed) -> None:
         last = speech.known.status.attempts[-1] is speech.attempt
         ended = last and speech.known.state in (State.FAILED, State.CANCELLED)
         _ack(step, speech, word.task, "dead_letter" if ended else "retried")
+    elif _in_review_now(speech):
+        code = "task_fail_failed: invalid_state"
+        step.send(speech.agent, Refused(code, _explain(speech, "invalid_state"), word.task, speech.generation))
     else:
         _orphan(
             step, speech, word.task, {"status": "failed", "error": word.reason, "output_tail": word.output_tail}, "fail"
@@ -397,7 +411,10 @@ def _park(step: Step, agent_id: str, word: Failed) -> None:
     if word.kind is FailureClass.ENVIRONMENT:
         step.park(agent_id, None, reason)
     else:
-        step.park(agent_id, max(word.retry_at or 0, 0) or step.now.wall + RATE_LIMIT_PAUSE_MS, reason)
+        now = step.now.wall
+        to_come = word.retry_at is not None and word.retry_at > now
+        until = word.retry_at if word.retry_at is not None and to_come else now + RATE_LIMIT_PAUSE_MS
+        step.park(agent_id, min(until, now + RATE_LIMIT_PAUSE_MOST_MS), reason)
 
 
 def _count_failure(step: Step, agent_id: str, task: Task) -> None:
@@ -426,14 +443,16 @@ def _blocked(step: Step, speech: _Speech, word: Blocked) -> None:
     agent = step.memory.agents[speech.agent]
     if "updates" not in agent.features:
         step.free_slot(speech.agent, after.id)
-    elif agent.live.state is not AgentState.BLOCKED:
+    elif agent.live.slot in (None, after.id) and agent.live.state is not AgentState.BLOCKED:
         step.take_slot(speech.agent, after, AgentEvent.BLOCK)
     _ack(step, speech, word.task, "blocked")
 
 
 def _released(step: Step, speech: _Speech, word: Released) -> None:
     live = step.memory.agents[speech.agent].live
-    if word.unfinished and speech.standing is Standing.OWNER:
+    at_it = speech.standing is Standing.OWNER and speech.known.state in (State.ASSIGNED, State.WORKING)
+    if at_it or (word.unfinished and speech.standing is Standing.OWNER):
+        # Nothing of the attempt runs any more: whatever the hub believed, it is nobody's now.
         step.apply(
             Event.HANDED_BACK, speech.known, speech.by, agent=speech.agent, end=End.HANDED_BACK,
             reason="handed back", own_word=True,
@@ -441,8 +460,14 @@ def _released(step: Step, speech: _Speech, word: Released) -> None:
         _ack(step, speech, word.task, "rejected")
     elif word.unfinished and speech.attempt is not None and speech.attempt.end is End.HANDED_BACK:
         _ack(step, speech, word.task, "rejected")
+    elif word.task in live.dying:
+        step.memory.set_live(speech.agent, dying=live.dying - {word.task})
     elif live.slot == word.task and (live.state is AgentState.RELEASING or _blocked_by(speech)):
-        step.free_slot(speech.agent, word.task)
+        if live.dying:
+            following = min(live.dying)
+            step.memory.set_live(speech.agent, slot=following, dying=live.dying - {following})
+        else:
+            step.free_slot(speech.agent, word.task)
 
 
 def _blocked_by(speech: _Speech) -> bool:

@@ -165,6 +165,12 @@ class Closed:
     spec: Spec | None
 
 
+def closed_paths(path: str) -> tuple[str, str, str]:
+    """Return where a finished task's status, large result and hub-made specification stand, by its status path."""
+    stem = path.removesuffix(".yaml")
+    return path, f"{stem}.result.json", f"{stem}.spec.yaml"
+
+
 def read_closed(
     path: str, read: Callable[[str], bytes | None], algorithm: str = "sha1"
 ) -> Closed | loader.Problems | None:
@@ -175,12 +181,12 @@ def read_closed(
     data = read(path)
     if data is None:
         return None
-    stem = path.removesuffix(".yaml")
-    status = loader.load_status(path, data, read(f"{stem}.result.json"))
+    _, result_path, spec_path = closed_paths(path)
+    status = loader.load_status(path, data, read(result_path))
     if isinstance(status, tuple):
         return status
-    written = read(f"{stem}.spec.yaml")
+    written = read(spec_path)
     if written is None:
         return Closed(status, None)
-    spec = loader.load_hub_task(f"{stem}.spec.yaml", written, blob_id(written, algorithm))
+    spec = loader.load_hub_task(spec_path, written, blob_id(written, algorithm))
     return spec if isinstance(spec, tuple) else Closed(status, spec)

@@ -15,7 +15,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from coordinator.git.message import (
@@ -110,15 +110,25 @@ class GitStore:
 
     def read(self, path: str) -> bytes | None:
         """Return one file of the hub's folders at the tip, None when absent. Raises Fatal when git cannot read it."""
+        return self.read_all([path]).get(path)
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Return many files of the hub's folders at the tip by path, in one process; absent ones are left out.
+
+        Raises Fatal when git cannot read them.
+        """
         if not self._loaded:
             self.load()
-        if self._tip is None or "\n" in path or not self._layout.is_hub_file(path):
-            return None
+        tip = self._tip
+        wanted = [path for path in paths if "\n" not in path and self._layout.is_hub_file(path)]
+        if tip is None or not wanted:
+            return {}
         try:
-            (found,) = read_objects(self._repo.common_dir, [f"{self._tip}:{self._layout.path(path)}"])
+            found = read_objects(self._repo.common_dir, [f"{tip}:{self._layout.path(path)}" for path in wanted])
         except GitError as error:
-            raise Fatal(f"{path} cannot be read from {self._name}: {error.stderr}") from error
-        return found.data if found is not None and found.type == "blob" else None
+            raise Fatal(f"{wanted[0]} cannot be read from {self._name}: {error.stderr}") from error
+        rows = zip(wanted, found, strict=True)
+        return {path: item.data for path, item in rows if item is not None and item.type == "blob"}
 
     def flush(self, commits: tuple[Commit, ...]) -> str:
         """Append all commits, durably, or none; return the new tip.

@@ -6,7 +6,6 @@ module ever holds a socket.
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 from collections import deque
@@ -21,7 +20,7 @@ from coordinator.core.events import Connected, Disconnected, Happening, Message,
 from coordinator.core.timers import Now
 from coordinator.web.auth import Doorkeeper, Refused
 from coordinator.web.translate import frame_of, session_of, word_of
-from coordinator.wire import frames
+from coordinator.wire import frames, plain
 
 _log = logging.getLogger("agentcom.sockets")
 
@@ -77,7 +76,7 @@ class _Line:
         """Queue a frame; a reader that is too slow is cut off instead of waited for."""
         if self.cut is not None:
             return
-        if len(self.queue) >= QUEUE_FRAMES or (self.queue and self.queued_bytes + len(text) > QUEUE_BYTES):
+        if len(self.queue) >= QUEUE_FRAMES or self.queued_bytes > QUEUE_BYTES:  # one large frame always fits
             self.end(Cut(CLOSE_SLOW, "too slow"))
             return
         self.queue.append(text)
@@ -148,6 +147,8 @@ class Sessions:
             text = await asyncio.wait_for(_text(receive), IDENTIFY_WITHIN)
         except TimeoutError:
             raise Cut(frames.CLOSE_IDENTIFY_TIMEOUT, "no identify within 10 s") from None
+        if len(text) > frames.MAX_PLAIN_FRAME:
+            raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
         frame = _parse(text)
         if isinstance(frame, frames.Error):
             raise Cut(frames.CLOSE_UNAUTHORIZED, frame.error, frame)
@@ -164,7 +165,9 @@ class Sessions:
         session = session_of(frame, secrets.token_hex(8), now)
         line = _Line(agent.id, session.id, frame.instance_id, transmit)
         self._lines[agent.id] = line
-        line.put(frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now).encode())
+        parked = (agent.record.parked_reason or "parked") if agent.record.parked else None
+        hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)
+        line.put(hello.encode())
         self._desk.submit(Connected(agent.id, session))
         _log.info("%s connected (session %s)", agent.id, session.id)
         return line
@@ -217,15 +220,28 @@ class Sessions:
 
     async def _read(self, line: _Line, receive: Receive) -> None:
         while True:
-            agent = self._agents.get(line.agent)
-            patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
-            try:
-                text = await asyncio.wait_for(_text(receive), patience)
-            except TimeoutError:
-                raise Cut(CLOSE_GOING, f"silent for {patience:g} s") from None
-            self._hear(line, text)
+            self._hear(line, await self._next(line, receive))
+
+    async def _next(self, line: _Line, receive: Receive) -> str:
+        """Return the next frame; how long it may take is judged when the time is up, by what the agent does then."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        coming = asyncio.ensure_future(_text(receive))
+        try:
+            while not coming.done():
+                agent = self._agents.get(line.agent)
+                patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
+                left = since + patience - loop.time()
+                if left <= 0:
+                    raise Cut(CLOSE_GOING, f"silent for {patience:g} s")
+                await asyncio.wait({coming}, timeout=left)
+            return coming.result()
+        finally:
+            coming.cancel()
 
     def _hear(self, line: _Line, text: str) -> None:
+        if len(text) > frames.MAX_PLAIN_FRAME and not any(kind in text for kind in _BIG_TYPES):
+            raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
         frame = _parse(text)
         if isinstance(frame, frames.Error):
             line.put(frame.encode())
@@ -262,20 +278,27 @@ def _bearer(scope: Scope) -> str | None:
 
 
 def _parse(text: str) -> frames.ToHub | frames.Error:
-    """Read one frame, or return the error frame that answers it."""
+    """Read one frame, or return the error frame that answers it.
+
+    What the strict reader refuses is looked at once more, made plain: no result is turned away for a broken emoji.
+    """
     try:
         return frames.to_hub.validate_json(text)
-    except ValidationError as error:
-        return _refusal(text, error)
-
-
-def _refusal(text: str, error: ValidationError) -> frames.Error:
+    except ValidationError:
+        pass
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return frames.Error(error="invalid_json", detail="the frame is no JSON object")
+        said = plain.read(text)
+    except ValueError:
+        said = None
     if not isinstance(said, dict):
         return frames.Error(error="invalid_json", detail="the frame is no JSON object")
+    try:
+        return frames.to_hub.validate_python(said)
+    except ValidationError as error:
+        return _refusal(said, error)
+
+
+def _refusal(said: dict[str, Any], error: ValidationError) -> frames.Error:
     kind = said.get("type")
     task_id = said.get("task_id") if isinstance(said.get("task_id"), str) else None
     mistakes = error.errors(include_url=False, include_context=False, include_input=False)

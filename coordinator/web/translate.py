@@ -6,7 +6,7 @@ from typing import Any, assert_never
 from coordinator.core import events as core
 from coordinator.core.agent import Session
 from coordinator.core.task import Attempt, Task
-from coordinator.wire import frames
+from coordinator.wire import frames, plain
 
 #: A result is cut to this many bytes of JSON, a reason to so many characters (DESIGN 2, limits).
 RESULT_BYTES = 1024 * 1024
@@ -22,7 +22,8 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
         case frames.TaskRejected():
             return core.Rejected(frame.task_id, frame.generation, _reason(frame.reason) or "no reason given")
         case frames.TaskProgress():
-            return core.Progress(frame.task_id, frame.generation, frame.progress, frame.note or "", frame.tokens_used)
+            share = plain.plain(frame.progress)
+            return core.Progress(frame.task_id, frame.generation, share, frame.note or "", frame.tokens_used)
         case frames.TaskComplete():
             return core.Complete(frame.task_id, frame.generation, fit_result(frame.result), frame.tokens_used)
         case frames.TaskFailed():
@@ -44,6 +45,8 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
             return core.Reported(frame.task_id, frame.generation)
         case frames.WakeResult():
             return core.Woken(frame.task_id, frame.status, frame.error or "")
+        case frames.AgentRestarting():
+            return core.Leaving()
         case _:
             return None
 
@@ -53,7 +56,8 @@ def _reason(text: str) -> str:
 
 
 def fit_result(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a result of at most ``RESULT_BYTES`` of JSON; a larger one loses its long parts and says so."""
+    """Return a plain result of at most ``RESULT_BYTES`` of JSON; a larger one loses its long parts and says so."""
+    result = plain.plain(result)
     size = len(json.dumps(result, ensure_ascii=False, default=str).encode(errors="replace"))
     if size <= RESULT_BYTES:
         return result

@@ -20,6 +20,8 @@ CLOSE_TOO_BIG = 1009
 #: Largest frame that is read at all, and the largest one that is not a result, in bytes.
 MAX_FRAME = 16 * 1024 * 1024
 MAX_PLAIN_FRAME = 1024 * 1024
+#: The longest list in an ``identify``; reading one ends at the first mistake, for anybody may send it.
+MAX_LIST = 1_000
 
 
 class Frame(BaseModel):
@@ -52,18 +54,18 @@ class Identify(Frame):
     token: str | None = None
     name: str | None = None
     status: str | None = None
-    capabilities: tuple[str, ...] | None = None
+    capabilities: Annotated[tuple[str, ...], Field(max_length=MAX_LIST, fail_fast=True)] | None = None
     client_type: str | None = None
     protocol_version: int | None = None
     instance_id: str | None = None
-    features: tuple[str, ...] = ()
-    holding: tuple[Held, ...] | None = None
+    features: Annotated[tuple[str, ...], Field(max_length=MAX_LIST, fail_fast=True)] = ()
+    holding: Annotated[tuple[Held, ...], Field(max_length=MAX_LIST, fail_fast=True)] | None = None
 
     @field_validator("capabilities", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         """Accept capabilities as strings or as objects with ``name`` (PROTOCOL 1.1)."""
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and len(value) <= MAX_LIST:
             return tuple(item["name"] if isinstance(item, dict) and "name" in item else item for item in value)
         return value
 
@@ -73,6 +75,8 @@ class Identified(Frame):
     agent_id: str
     session_id: str
     server_time: int
+    #: Why this agent gets no work now, for its log; absent when it may get some.
+    parked: str | None = None
 
 
 class Error(Frame):

@@ -3,18 +3,22 @@
 from dataclasses import replace
 
 import pytest
-from support.world import ALL, World
+from support.world import ALL, PERSON, QUIET, World
 
 from coordinator.core.agent import PARKED_FOR_GOOD, AgentSpec, Role
 from coordinator.core.events import (
     Accepted,
     Ack,
+    AgentAsked,
+    Asked,
     Assign,
+    Blocked,
     Cancelled,
     Complete,
     Continue,
     Failed,
     FailureClass,
+    Leaving,
     Progress,
     Reassign,
     Record,
@@ -27,7 +31,7 @@ from coordinator.core.events import (
     Updated,
     Woken,
 )
-from coordinator.core.machine import FINISHED, AgentState, State
+from coordinator.core.machine import FINISHED, AgentState, Event, State
 from coordinator.core.policy import Policy, Retries
 from coordinator.core.task import Answer, Decision, End, Spec
 
@@ -383,3 +387,196 @@ def test_a_rate_limit_does_not_shorten_a_parking_for_good() -> None:
     world.say("a", Failed(T, 1, FailureClass.RATE_LIMITED, "limit"))
     world.advance(7200)
     assert world.core.memory.agents["a"].record.parked_reason == "not logged in"
+
+
+# --- words that must not hurt ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "pause_ms"),
+    [
+        (None, 300_000),
+        (0, 300_000),
+        (1_800_000, 300_000),  # seconds, or long ago
+        (1_800_000_060_000, 60_000),
+        (1_800_000_000_000_000, 30 * 86_400_000),  # microseconds
+        (10**400, 30 * 86_400_000),
+    ],
+)
+def test_a_rate_limit_parks_for_a_sane_time_whatever_retry_at_says(retry_at: int | None, pause_ms: int) -> None:
+    world = World().reach(State.WORKING)
+    world.say("a", Failed(T, 1, FailureClass.RATE_LIMITED, "quota", retry_at))
+    assert world.core.memory.agents["a"].record.parked_until == world.now.wall + pause_ms
+    assert world.core.next_due(world.now) is not None
+
+
+def test_an_agent_may_be_busy_for_years() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a")
+    world.want(Spec(T, "x"))
+    for _ in range(1200):
+        world.say("a", Rejected(T, world.generation(), "busy"))
+        world.say("a", Progress("t-other", 1))
+    assert world.state() is State.ASSIGNED
+
+
+@pytest.mark.parametrize("state", [State.ASSIGNED, State.WORKING])
+def test_an_owner_with_nothing_running_any_more_gives_its_task_back(state: State) -> None:
+    """A word on its way while the hub ended the attempt makes it count again; the work is dead all the same."""
+    world = World().reach(State.WORKING, features=QUIET)
+    world.advance(7_201)
+    assert world.state() is State.QUEUED
+    if state is State.WORKING:
+        world.say("a", Progress(T, 1, 50.0))
+        assert world.state() is State.WORKING
+    else:
+        world.say("a", Released(T, 1))
+        world.advance(20)
+        assert world.state() is State.ASSIGNED
+
+    world.say("a", Released(T, world.generation()))
+
+    assert world.task().status.attempts[-1].end is End.HANDED_BACK
+    assert world.core.memory.agents["a"].live.state is not AgentState.WORKING
+
+
+def test_a_question_repeated_about_an_older_task_does_not_take_the_slot_of_the_present_one() -> None:
+    world = World().reach(State.BLOCKED, features=ALL)
+    world.say("a", Released(T, 1))
+    world.want(Spec("t-2", "Another"))
+    world.say("a", Accepted("t-2", 1))
+
+    world.say("a", Blocked(T, 1, "still: which one?"))
+    world.want(replace(world.specs[T], answer=Answer(1, "the left one")))
+
+    assert world.core.memory.agents["a"].live.slot == "t-2"
+    assert world.state() is State.QUEUED
+    assert world.state("t-2") is State.WORKING
+
+
+def test_a_late_environment_failure_gives_the_retry_back_and_is_said_once() -> None:
+    world = World().reach(State.QUEUED)
+    assert world.task().status.retry_count == 1
+
+    world.say("a", Failed(T, 1, FailureClass.ENVIRONMENT, "not logged in"))
+
+    status = world.task().status
+    assert (status.retry_count, status.not_before, status.attempts[-1].end) == (0, None, End.ENVIRONMENT)
+    world.handle(AgentAsked("resume", "a", PERSON))
+    world.say("a", Failed(T, 1, FailureClass.ENVIRONMENT, "not logged in"))
+    assert not world.core.memory.agents["a"].record.parked
+
+
+def test_a_late_rejection_gives_the_retry_back() -> None:
+    world = World().reach(State.QUEUED)
+    world.add_agents("b")
+    world.say("a", Rejected(T, 1, "no such tool"))
+    status = world.task().status
+    assert (status.retry_count, status.excluded, status.attempts[-1].end) == (0, ("a",), End.REJECTED)
+
+
+def test_a_failure_said_of_a_result_in_review_is_refused_and_parks_nobody() -> None:
+    world = World().reach(State.IN_REVIEW)
+    world.say("a", Failed(T, 1, FailureClass.ENVIRONMENT, "not logged in"))
+    assert refusals(world) == ["task_fail_failed: invalid_state"]
+    assert not world.core.memory.agents["a"].record.parked
+    assert world.task().status.orphans == ()
+
+
+def test_cancelling_a_waiting_task_leaves_its_past_attempts_as_they_were() -> None:
+    world = World().reach(State.QUEUED)
+    world.handle(Asked(Event.CANCEL, T, PERSON))
+    assert [attempt.end for attempt in world.task().status.attempts] == [End.LEASE_ENDED]
+
+
+# --- agents that go --------------------------------------------------------------------------------------------------
+
+
+def test_an_agent_that_leaves_gets_back_nothing_that_it_gives_back() -> None:
+    world = World().reach(State.WORKING)
+    world.say("a", Leaving())
+    world.say("a", Released(T, 1, unfinished=True))
+    assert world.state() is State.QUEUED
+    world.disconnect("a")
+    world.connect("a")
+    assert world.state() is State.ASSIGNED
+
+
+def test_what_a_leaving_agent_never_accepted_is_given_to_the_next_at_once() -> None:
+    world = World().reach(State.ASSIGNED)
+    world.add_agents("b")
+    world.connect("b")
+    world.say("a", Leaving())
+    world.disconnect("a")
+    assert world.task().status.assigned_to == "b"
+    assert world.task().status.retry_count == 0
+
+
+def test_a_returning_agent_must_end_everything_that_is_not_its_own_before_it_gets_work() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a", QUIET, holding=[("t-8", 1), ("t-9", 2)])
+    world.want(Spec(T, "x"))
+    world.say("a", Released("t-9", 2))
+    assert world.state() is State.QUEUED
+    world.say("a", Released("t-8", 1))
+    assert world.state() is State.ASSIGNED
+
+
+# --- dates, circles, edits --------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_that_passed_during_a_review_ends_the_task_that_is_sent_back() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a")
+    world.reach(State.IN_REVIEW, deadline=world.now.wall + 10_000)
+    world.advance(11)
+    assert world.state() is State.IN_REVIEW
+    world.handle(Asked(Event.CHANGES_ASKED, T, PERSON, "shorter"))
+    world.advance(1)
+    assert world.state() is State.FAILED
+    assert world.generation() == 1
+
+
+def test_a_task_whose_deadline_has_passed_is_never_given_out() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a")
+    world.want(Spec(T, "too late", deadline=world.now.wall - 1))
+    assert world.state() is State.FAILED
+    assert world.said_to("a") == []
+
+
+def test_a_circle_is_open_as_soon_as_one_of_its_tasks_has_ended() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a")
+    world.want(Spec(T, "one", depends_on=("t-2",)), Spec("t-2", "two", depends_on=(T,)))
+    assert world.core.why(world.task(), world.now).code == "cycle"
+    world.handle(Asked(Event.DONE_BY_HAND, "t-2", PERSON))
+    assert world.state() is State.ASSIGNED
+
+
+def test_retries_that_were_spent_stay_spent_when_fewer_are_allowed() -> None:
+    world = World().reach(State.QUEUED)
+    world.want(replace(world.specs[T], max_retries=0))
+    status = world.task().status
+    assert (status.retry_count, status.max_retries) == (1, 1)
+
+
+def test_a_hold_written_during_a_review_holds_the_task_that_is_sent_back() -> None:
+    world = World().reach(State.IN_REVIEW)
+    world.want(replace(world.specs[T], hold=True))
+    world.handle(Asked(Event.CHANGES_ASKED, T, PERSON, "shorter"))
+    assert world.state() is State.QUEUED
+    assert world.core.why(world.task(), world.now).code == "held"
+
+
+def test_a_rerun_asked_for_directly_takes_the_newest_words_with_it() -> None:
+    world = World().reach(State.DONE)
+    world.want(replace(world.specs[T], title="Other words"))
+    world.handle(Asked(Event.RERUN, T, PERSON))
+    assert world.task().spec.title == "Other words"
+    assert world.observe() == []

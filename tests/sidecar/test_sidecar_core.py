@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from coordinator.wire.frames import (
+    AgentRestarting,
     Drain,
     Error,
     Held,
@@ -23,6 +24,7 @@ from coordinator.wire.frames import (
     TaskRejected,
     TaskReleased,
     TaskUpdated,
+    WakeResult,
 )
 from sidecar.core import STOPPED_DURING_RUN, Core, Settings
 from sidecar.events import (
@@ -46,6 +48,8 @@ from sidecar.events import (
 )
 from sidecar.values import Attempt, Failure, Key, Parcel, Queue, Stage, Success
 
+#: What a sidecar says once for each start, last of all.
+CHECKED = WakeResult(status="success")
 DONE = Success({"status": "success", "summary": "did it"})
 
 
@@ -324,7 +328,8 @@ def crashed(stage: Stage) -> Queue:
 def test_a_run_cut_off_by_a_crash_is_reported_and_not_run_again():
     bench = Bench(crashed(Stage.RUNNING))
     assert kinds(bench.restored) == [Persist]
-    (frame,) = frames(bench.online())
+    frame, last = frames(bench.online())
+    assert last == CHECKED
     assert isinstance(frame, TaskFailed)
     assert (frame.error, frame.failure_class) == (STOPPED_DURING_RUN, "error")
 
@@ -338,7 +343,7 @@ def test_a_result_found_after_a_crash_is_delivered():
 @pytest.mark.parametrize("answer", [TaskContinue(task_id="t-1", generation=1), assign()])
 def test_what_was_accepted_but_not_started_starts_once_the_hub_says_that_it_is_still_ours(answer):
     bench = Bench(crashed(Stage.ACCEPTED))
-    assert frames(bench.online()) == [TaskRecovering(task_id="t-1", generation=1, last_status="accepted")]
+    assert frames(bench.online()) == [TaskRecovering(task_id="t-1", generation=1, last_status="accepted"), CHECKED]
     assert kinds(bench.hear(answer)) == [Persist, Start]
     assert Start not in kinds(bench.hear(answer))
 
@@ -361,11 +366,11 @@ def test_a_new_generation_replaces_what_was_never_started():
 
 
 def test_an_idle_sidecar_stops_at_once(bench):
-    assert bench.do(Stop()) == [Exit(0)]
+    assert bench.do(Stop()) == [Send(AgentRestarting()), Exit(0)]
 
 
 def test_a_stopping_sidecar_lets_the_work_finish_and_waits_for_the_ack(working):
-    assert working.do(Stop()) == []
+    assert working.do(Stop()) == [Send(AgentRestarting())]
     assert kinds(working.do(Ended(Key("t-1", 1), DONE))) == [Persist, TaskComplete]
     assert working.hear(TaskAck(task_id="t-1", status="complete", generation=1))[-1] == Exit(0)
 
@@ -393,7 +398,27 @@ def test_what_was_never_started_is_handed_back_in_one_word():
     bench.now = 1000.0
     bench.online()
     effects = bench.do(Stop())
-    assert kinds(effects) == [Persist, TaskReleased]
+    assert kinds(effects) == [AgentRestarting, Persist, TaskReleased]
+
+
+def test_the_wake_check_is_passed_once_for_each_start_and_after_what_was_still_to_be_said(working):
+    """A held "not logged in" must not park the agent again that this start has just asked work for."""
+    working.do(Closed())
+    working.do(Ended(Key("t-1", 1), Failure("not logged in", "environment")))
+    assert kinds(working.online()) == [TaskFailed]
+    assert kinds(Bench(working.core.queue).online()) == [TaskFailed, WakeResult]
+
+
+def test_a_sidecar_that_stops_says_so_again_in_each_session(working):
+    working.do(Stop())
+    working.do(Closed())
+    assert kinds(working.online())[0] is AgentRestarting
+
+
+def test_a_sidecar_for_one_task_asks_for_no_second_one():
+    bench = Bench(once=True)
+    bench.online()
+    assert kinds(bench.hear(assign())) == [Persist, TaskAccepted, AgentRestarting, Persist, Start]
 
 
 def test_a_second_stop_hands_back_at_once(working):
@@ -407,7 +432,7 @@ def test_a_hand_back_without_an_answer_is_kept_for_the_next_start(working):
     working.do(Stop())
     assert working.do(Ended(Key("t-1", 1), None))[-1] == Exit(0)
     again = Bench(working.core.queue)
-    assert frames(again.online()) == [TaskReleased(task_id="t-1", generation=1, unfinished=True)]
+    assert frames(again.online()) == [TaskReleased(task_id="t-1", generation=1, unfinished=True), CHECKED]
     assert kinds(again.hear(assign())) == [TaskReleased]
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.wire.frames import Context, TaskAssign, TaskComplete, TaskFailed, TaskReleased
+from coordinator.wire.frames import Context, TaskAssign, TaskComplete, TaskFailed, TaskReleased, to_hub
 from sidecar import config as config_file
 from sidecar.client import GiveUp, Lost, Reconnect, Refused, Taken
+from sidecar.core import _fate
 from sidecar.log import _Formatter
 from sidecar.outbox import FOLDERS_KEPT, Outbox, QueueUnreadable, decode_queue, encode_queue
 from sidecar.outcome import RESULT_BYTES, TAIL_BYTES, Exit, clean, judge, read_result
@@ -287,3 +288,50 @@ def test_once_gives_up_at_the_first_refusal_and_on_a_taken_identity():
 def test_the_token_is_in_no_log_line(as_json):
     record = logging.LogRecord("x", logging.ERROR, "", 0, "said %s", ("very-secret",), None)
     assert "very-secret" not in _Formatter(("very-secret",), as_json).format(record)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rb'{"status":"success","summary":"cut \ud83d","\ud83d":1}',
+        rb'{"status":"failed","error":"\ud83d"}',
+        b'{"status":"failed","retry_at":1e999}',
+        b'{"status":"failed","retry_at":NaN}',
+        b'{"status":"failed","retry_at":"9999-12-31T23:59:59-23:00"}',
+        b'{"status":"success","x":' + b"[" * 300 + b"]" * 300 + b"}",
+        b"[" * 100_000,
+        b'{"status":"success","n":' + b"9" * 5_000 + b"}",
+        b"\xff\xfe",
+        b"",
+    ],
+)
+def test_whatever_stands_in_a_result_file_ends_on_disk_and_on_the_wire(data):
+    """A file that breaks the sidecar breaks it at every start."""
+    key = Key("t-1", 1)
+    outcome = read_result(data)
+    frame = _fate(key, outcome)
+    queue = Queue(None, (Parcel(key, frame),), (key,))
+    assert decode_queue(encode_queue(queue)) == queue
+    assert to_hub.validate_json(frame.encode())
+
+
+def test_a_program_that_is_not_there_is_said_before_any_task_fails_on_it(tmp_path):
+    config = read(tmp_path, runtime={"name": "shell", "argv": ["./work.sh"]})
+    assert "does not exist" in (config_file.missing_program(config) or "")
+    (tmp_path / "work.sh").write_text("#!/bin/sh\n")
+    assert "chmod +x" in (config_file.missing_program(config) or "")
+    (tmp_path / "work.sh").chmod(0o755)
+    assert config_file.missing_program(config) is None
+    assert config_file.missing_program(read(tmp_path, runtime={"name": "shell", "argv": ["sh", "-c", "true"]})) is None
+    assert "PATH" in (
+        config_file.missing_program(read(tmp_path, runtime={"name": "shell", "argv": ["no-such-x"]})) or ""
+    )
+
+
+def test_a_token_that_others_can_read_is_remarked_on(tmp_path):
+    path = tmp_path / "config.json"
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    assert "chmod 600" in (config_file.exposed(path) or "")
+    path.chmod(0o600)
+    assert config_file.exposed(path) is None

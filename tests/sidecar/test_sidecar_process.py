@@ -47,6 +47,7 @@ class Sidecar:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, *options: str) -> None:
+        self.file.touch(mode=0o600)
         self.file.write_text(json.dumps(self.config))
         argv = (sys.executable, "-m", "sidecar.cli", "run", "--config", str(self.file), *options)
         self.process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
@@ -294,7 +295,6 @@ async def test_the_fake_runtime_plays_its_script_in_the_order_of_assignment(hub,
 @pytest.mark.parametrize(
     ("runtime", "failure_class", "words"),
     [
-        ({"argv": ["no-such-program"]}, "environment", "No such file"),
         ({"argv": ["true"]}, "environment", "without output"),
         ({"argv": ["echo", "hello"]}, "error", "exited with 0 and left no result file"),
         ({"argv": ["sh", "-c", "echo oops; exit 3"]}, "error", "exited with 3"),
@@ -310,6 +310,30 @@ async def test_an_exit_is_never_success_by_itself(hub, sidecars, runtime, failur
     failed = await session.expect("task_failed")
     assert failed["class"] == failure_class
     assert words in failed["error"]
+
+
+@pytest.mark.slow
+async def test_a_program_that_has_gone_since_the_start_is_the_fault_of_the_environment(hub, sidecars, tmp_path):
+    program = tmp_path / "work.sh"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    sidecar = sidecars(runtime={"name": "shell", "argv": [str(program)]})
+    await sidecar.start()
+    session = await hub.session()
+    program.unlink()
+    await session.assign("t-1")
+    failed = await session.expect("task_failed")
+    assert (failed["class"], "No such file" in failed["error"]) == ("environment", True)
+
+
+@pytest.mark.slow
+async def test_a_sidecar_whose_program_is_not_there_does_not_even_start(hub, sidecars):
+    sidecar = sidecars(runtime={"name": "shell", "argv": ["no-such-program"]})
+    await sidecar.start()
+    code, stderr = await sidecar.end()
+    assert code == 78
+    assert "no-such-program is not on PATH" in stderr
+    assert hub.identifies == []
 
 
 @pytest.mark.slow

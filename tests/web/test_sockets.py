@@ -1,0 +1,203 @@
+"""One socket from the hub's side, without a network: what is read, what is refused, how long silence may last."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Token
+from coordinator.core.events import Complete, Connected, Disconnected, Progress, Said
+from coordinator.core.timers import Now
+from coordinator.web import sockets
+from coordinator.web.auth import Doorkeeper, digest
+from coordinator.web.sockets import Sessions
+from coordinator.wire.frames import MAX_PLAIN_FRAME
+
+TOKEN = "ac_" + "x" * 43
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.heard = []
+        self.something = asyncio.Event()
+
+    def submit(self, event) -> None:
+        self.heard.append(event)
+        self.something.set()
+
+    def now(self) -> Now:
+        return Now(1.0, 1_800_000_000_000)
+
+    def words(self) -> list:
+        return [event.word for event in self.heard if isinstance(event, Said)]
+
+
+class Socket:
+    """The client's end: ``say`` puts a frame in, ``said`` is what came out, ``end`` the close."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._in: asyncio.Queue = asyncio.Queue()
+        self._in.put_nowait({"type": "websocket.connect"})
+        self.said: list[dict] = []
+        self.closed: tuple[int, str] | None = None
+        self._news = asyncio.Event()
+        self.serving = asyncio.create_task(sessions.serve({"headers": []}, self._in.get, self._out))
+
+    async def _out(self, message) -> None:
+        if message["type"] == "websocket.send":
+            self.said.append(json.loads(message["text"]))
+        elif message["type"] == "websocket.close":
+            self.closed = (message["code"], message["reason"])
+        self._news.set()
+
+    def say(self, frame: dict | str) -> None:
+        self._in.put_nowait(
+            {"type": "websocket.receive", "text": frame if isinstance(frame, str) else json.dumps(frame)}
+        )
+
+    async def hear(self, kind: str) -> dict:
+        async with asyncio.timeout(20):
+            while True:
+                for frame in self.said:
+                    if frame["type"] == kind:
+                        self.said.remove(frame)
+                        return frame
+                self._news.clear()
+                await self._news.wait()
+
+    async def end(self) -> tuple[int, str] | None:
+        await asyncio.wait_for(asyncio.gather(self.serving, return_exceptions=True), 20)
+        return self.closed
+
+
+class Room:
+    def __init__(self) -> None:
+        self.desk = Desk()
+        spec = AgentSpec("a", tokens=(Token(digest(TOKEN)),), where="agents/a.yaml")
+        self.agents = {"a": Agent(spec, AgentRecord("a"))}
+        self.sessions = Sessions(self.desk, Doorkeeper(self.agents, "admin"), self.agents)
+
+    async def socket(self, **fields) -> Socket:
+        socket = Socket(self.sessions)
+        socket.say({"type": "identify", "agent_id": "a", "token": TOKEN, **fields})
+        await socket.hear("identified")
+        return socket
+
+
+async def test_a_result_with_half_an_emoji_is_read_and_not_refused_for_ever() -> None:
+    room = Room()
+    socket = await room.socket()
+    socket.say('{"type":"task_complete","task_id":"t-1","generation":1,"result":{"summary":"cut \\ud83d"}}')
+    socket.say({"type": "ping"})
+    await socket.hear("pong")
+    assert room.desk.words() == [Complete("t-1", 1, {"summary": "cut \ufffd"})]
+    socket.serving.cancel()
+
+
+async def test_a_result_nested_deeper_than_the_reader_goes_is_read_as_far_as_it_goes() -> None:
+    room = Room()
+    socket = await room.socket()
+    deep = "[" * 400 + "]" * 400
+    socket.say(f'{{"type":"task_complete","task_id":"t-1","generation":1,"result":{{"x":{deep}}}}}')
+    socket.say({"type": "ping"})
+    await socket.hear("pong")
+    (word,) = room.desk.words()
+    assert "nested too deep" in json.dumps(word.result)
+    socket.serving.cancel()
+
+
+async def test_a_number_that_json_does_not_have_never_gets_into_the_hub() -> None:
+    room = Room()
+    socket = await room.socket()
+    socket.say('{"type":"task_progress","task_id":"t-1","generation":1,"progress":NaN}')
+    socket.say({"type": "ping"})
+    await socket.hear("pong")
+    assert room.desk.words() == [Progress("t-1", 1, None)]
+    socket.serving.cancel()
+
+
+@pytest.mark.parametrize("frame", ['{"type":"\\ud83d","task_id":"\\ud83d"}', '{"type":"task_accepted","task_id":1}'])
+async def test_a_bad_frame_is_answered_and_the_session_stays(frame: str) -> None:
+    socket = await Room().socket()
+    socket.say(frame)
+    await socket.hear("error")
+    socket.say({"type": "ping"})
+    await socket.hear("pong")
+    socket.serving.cancel()
+
+
+async def test_a_stranger_is_not_read_beyond_the_size_of_a_plain_frame() -> None:
+    socket = Socket(Room().sessions)
+    socket.say('{"type":"identify","agent_id":"a","capabilities":["' + "x" * MAX_PLAIN_FRAME + '"]}')
+    assert await socket.end() == (1009, "frame too big")
+
+
+async def test_a_list_full_of_mistakes_costs_no_more_than_one_mistake() -> None:
+    socket = Socket(Room().sessions)
+    socket.say('{"type":"identify","agent_id":"a","capabilities":[' + "1," * 400_000 + "1]}")
+    assert (await socket.end())[0] == 4401
+    assert len(socket.said[0]["errors"]) == 1
+
+
+async def test_a_large_frame_that_is_no_result_closes_the_session_before_it_is_read() -> None:
+    socket = await Room().socket()
+    socket.say('{"type":"task_progress","note":"' + "x" * MAX_PLAIN_FRAME + '"}')
+    assert await socket.end() == (1009, "frame too big")
+
+
+class Looks:
+    """The agent as it is at each look at it, the last one for ever; ``looked`` is set at the look after the first."""
+
+    def __init__(self, *agents: Agent) -> None:
+        self._agents = list(agents)
+        self.looked = asyncio.Event()
+
+    def get(self, name: str) -> Agent:
+        if len(self._agents) > 1:
+            return self._agents.pop(0)
+        self.looked.set()
+        return self._agents[0]
+
+
+async def test_how_long_silence_may_last_is_judged_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old sidecar that gets a task after its last frame blocks while git runs, and must not be cut off."""
+    monkeypatch.setattr(sockets, "SILENT_IDLE", 0.01)
+    room = Room()
+    idle = room.agents["a"]
+    busy = replace(idle, live=replace(idle.live, slot="t-1"))
+    room.sessions._agents = looks = Looks(idle, busy)
+    socket = await room.socket()
+    await asyncio.wait_for(looks.looked.wait(), 20)
+    socket.say({"type": "ping"})
+    await socket.hear("pong")
+    assert socket.closed is None
+    socket.serving.cancel()
+
+
+async def test_an_idle_agent_that_is_silent_for_too_long_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "SILENT_IDLE", 0.01)
+    room = Room()
+    socket = await room.socket()
+    assert await socket.end() == (1001, "silent for 0.01 s")
+    assert [type(event) for event in room.desk.heard] == [Connected, Disconnected]
+
+
+async def test_one_large_assignment_behind_other_frames_does_not_make_a_reader_slow() -> None:
+    room = Room()
+    socket = await room.socket()
+    line = room.sessions._lines["a"]
+    line.put(json.dumps({"type": "task_cancelled"}))
+    line.put(json.dumps({"type": "task_assign", "description": "x" * 400_000}))
+    await socket.hear("task_assign")
+    assert socket.closed is None
+    socket.serving.cancel()
+
+
+async def test_a_parked_agent_hears_why_it_gets_no_work() -> None:
+    room = Room()
+    room.agents["a"] = replace(room.agents["a"], record=AgentRecord("a", 1, "not logged in"))
+    socket = Socket(room.sessions)
+    socket.say({"type": "identify", "agent_id": "a", "token": TOKEN})
+    assert (await socket.hear("identified"))["parked"] == "not logged in"
+    socket.serving.cancel()
