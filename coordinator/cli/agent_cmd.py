@@ -89,12 +89,13 @@ def _next_steps(ground: "Ground", agent_id: str, token: str) -> None:
     from coordinator.reading import hub_runs
 
     url = (hub_runs(ground) or _USUAL_HUB).replace("http", "ws", 1)
-    click.echo(f"\nnext: save this as {agent_id}/config.yaml outside of the repository, readable by its user alone")
+    place = f"../{agent_id}/config.yaml"
+    click.echo(f"\nnext: save this as {place}, outside of the repository, readable by its user alone (chmod 600)")
     click.echo(f'  agent_id: "{agent_id}"')
     click.echo(f"  token: {token}")
     click.echo(f"  hub_url: {url}/ws")
     click.echo("  runtime: {name: fake}     # only pretends to work; a real one: {name: shell, argv: [./work.sh]}")
-    click.echo(f"then: agentcom-sidecar run --config {agent_id}/config.yaml")
+    click.echo(f"then: agentcom-sidecar run --config {place}")
 
 
 @command.command("list", short_help="List agents.")

@@ -7,14 +7,14 @@ says nothing, and ``why`` is the same function continued with the agents. Nothin
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coordinator.core.agent import Agent
+from coordinator.core.agent import PARKED_FOR_GOOD, Agent
 from coordinator.core.graph import circles
 from coordinator.core.machine import State
 from coordinator.core.policy import Lane
 from coordinator.core.queue import Bucket
 from coordinator.core.state import Memory
 from coordinator.core.task import End, Task
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, spell_instant
 
 #: Ends after which another agent is preferred for the next attempt.
 _TRY_ANOTHER = frozenset(
@@ -51,7 +51,7 @@ def hindrance(memory: Memory, task: Task, now: Now) -> Why | None:
     if unmet:
         return Why("dependency", "waits for " + ", ".join(_dependency(memory, dep) for dep in unmet), unmet)
     if task.spec.not_before is not None and task.spec.not_before > now.wall:
-        return Why("not_before", "waits for the time that its file names in not_before")
+        return Why("not_before", f"waits until {spell_instant(task.spec.not_before)} (not_before)")
     if memory.mono.get(("backoff", task.id)) is not None:
         return Why("backoff", f"backs off after: {status.reason or 'a failure without a reason'}")
     if memory.policy.suspend:
@@ -99,18 +99,30 @@ def why(memory: Memory, task: Task, now: Now) -> Why | None:
         return Why("excluded", f"every fitting agent has rejected it: {', '.join(ids)}", ids)
     if pin is not None and pin not in memory.idle:
         return Why("pinned", f"pinned to {pin}, which is {_presence(memory.agents[pin])}", (pin,))
-    return _waiting_for(allowed)
+    return _waiting_for(allowed, frozenset(task.spec.needed_capabilities))
 
 
-def _waiting_for(agents: list[Agent]) -> Why:
-    ids = _ids(agents)
+def _waiting_for(agents: list[Agent], needs: frozenset[str]) -> Why:
     online = [agent for agent in agents if agent.live.session is not None]
-    if not online:
+    there = online or agents
+    if all(agent.record.parked for agent in there):
+        reasons = "; ".join(f"{agent.id}: {agent.record.parked_reason}" for agent in there)
+        cure = "mend that and start the sidecar again" if _for_good(there) else "it ends by itself"
+        return Why("agents_parked", f"fitting agents are parked ({reasons}); {cure}", _ids(there))
+    if online:
+        return Why("agents_busy", f"fitting agents are busy: {', '.join(_ids(online))}", _ids(online))
+    known = [agent for agent in agents if needs <= agent.capabilities]
+    if known or not needs:
+        ids = _ids(known or agents)
         return Why("agents_offline", f"fitting agents are offline: {', '.join(ids)}", ids)
-    if all(agent.record.parked for agent in online):
-        reasons = "; ".join(f"{agent.id}: {agent.record.parked_reason}" for agent in online)
-        return Why("agents_parked", f"fitting agents are parked: {reasons}", _ids(online))
-    return Why("agents_busy", f"fitting agents are busy: {', '.join(_ids(online))}", _ids(online))
+    ids = _ids(agents)
+    wanted = ", ".join(sorted(needs))
+    text = f"no agent here has {wanted}; offline, and not saying in their files what they can: {', '.join(ids)}"
+    return Why("agents_offline", text, ids)
+
+
+def _for_good(agents: list[Agent]) -> bool:
+    return any(agent.record.parked_until == PARKED_FOR_GOOD for agent in agents)
 
 
 def _ids(agents: Iterable[Agent]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ tasks nor agents: a timer is a key and an instant.
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,11 @@ class Now:
 
     mono: float
     wall: int
+
+
+def spell_instant(ms: int) -> str:
+    """Spell an instant of the wall clock (ms since the epoch) for people, in UTC: ``2026-12-01 12:00 UTC``."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 #: A timer's name: what is due, and for whom (``("lease", "loash")``).

@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bool = False) -> tuple[Report, Path, str]:
     """Run the demo; return the report, its folder (gone unless ``keep``), and the last lines of ``git log``.
 
-    Raises StageError when a process does not come up; the folder is then kept.
+    Raises StageError when a process does not come up; the folder is then kept. Interrupted, it leaves nothing behind.
     """
     folder = Path(tempfile.mkdtemp(prefix="agentcom-demo-"))
     stage = Stage(folder, delay=DELAY_CHAOS if chaos else DELAY)
@@ -46,11 +46,16 @@ def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bo
         for name in names:
             stage.start_sidecar(name)
         stage.wait_for_agents()
-        say(f"{agents} sidecars are connected: {', '.join(names)}")
+        say(f"{'a sidecar is' if agents == 1 else f'{agents} sidecars are'} connected: {', '.join(names)}")
         committed = stage.write_backlog(tasks)
         source = git("rev-parse", "HEAD", cwd=stage.repo).decode().strip()
         say(f"a person commits {tasks} lines to BACKLOG.md")
         final, kills = _follow(stage, tasks, say, chaos=chaos)
+    except KeyboardInterrupt:
+        stage.close()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         stage.close()
     report = measure(stage, tasks, final, committed, source, time.monotonic() - begin, kills)
