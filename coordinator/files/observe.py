@@ -245,7 +245,7 @@ class Observer:
         if self._backlog is not None and self._backlog[1] == policy:
             parsed[self._backlog[0]] = self._backlog[2]
         missing = tuple(oid for oid in dict.fromkeys(oids) if oid not in parsed)
-        blobs = self._source.blobs(missing) if missing else {}
+        blobs = self._source.blobs(missing, limits.BACKLOG_BYTES) if missing else {}
         for oid in missing:
             parsed[oid] = markdown.read(blobs[oid], policy, path) if oid in blobs else _absent(path)
         self._backlog = oids[-1], policy, parsed[oids[-1]]

@@ -181,16 +181,7 @@ class GitStore:
             if item is None:
                 raise Fatal(f"{path} on {self._name} names an object that is missing: run git fsck")
             files[path] = item.data
-        return Fold(tip, self._observed(commit), files, closed)
-
-    def _observed(self, tip: CommitObject) -> str | None:
-        """Return the source commit observed last: the newest hub commit, by first parents, that names one."""
-        named = trailer(tip.message, SOURCE)
-        if named is not None:
-            return named
-        naming = (*_BY_HUB, f"--grep=^{SOURCE}: [0-9a-f]+$", "--all-match")
-        out = self._git("log", "-1", *naming, "--format=%B", tip.oid)
-        return trailer(out.decode("utf-8", "replace"), SOURCE)
+        return Fold(tip, _source_named(self._repo, commit), files, closed)
 
     def _foreign(self, commit: CommitObject) -> str:
         """Return the line about a commit on the state branch that no hub wrote."""
@@ -372,6 +363,25 @@ class GitStore:
         if error.errno in _NO_SPACE:
             return ReadOnly(f"{self._name}: nothing was written: {error}")
         return Fatal(f"{self._name} cannot be written: {error}")
+
+
+def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:
+    """Return the source commit observed last, None when there is no state branch or nothing was observed yet.
+
+    Raises GitError when the branch cannot be read.
+    """
+    tip = read_ref(repo, ref)
+    return None if tip is None else _source_named(repo, *read_commits(repo.common_dir, [tip]))
+
+
+def _source_named(repo: Repo, tip: CommitObject) -> str | None:
+    """Return what the newest hub commit, by first parents, that names a source commit says."""
+    named = trailer(tip.message, SOURCE)
+    if named is not None:
+        return named
+    naming = (*_BY_HUB, f"--grep=^{SOURCE}: [0-9a-f]+$", "--all-match")
+    out = git("log", "-1", *naming, "--format=%B", tip.oid, git_dir=repo.common_dir, timeout=FLUSH_TIMEOUT_S)
+    return trailer(out.decode("utf-8", "replace"), SOURCE)
 
 
 def is_hub_commit(commit: CommitObject) -> bool:
