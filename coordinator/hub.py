@@ -80,11 +80,12 @@ class SilentNet:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which hub this is and what it watches: ``source_ref`` is a full ref name."""
+    """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all."""
 
     hub_id: str
     source_ref: str
     version: str = ""
+    root: str = "."
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class Hub:
         self.read_only: str | None = None
         self.ready = asyncio.Event()
         self.figures = Figures()
-        self.claim = Claim(0, identity.hub_id)
+        self.claim = Claim(0, identity.hub_id, identity.root)
         self._store = store
         self._source = source
         self._observer = observer
@@ -243,7 +244,7 @@ class Hub:
         self._policy_blob = str(folded.hub.get("policy", ""))
         self.tip, self.observed = fold.tip, fold.source
         before = folded.hub.get("hub_id")
-        self.claim = Claim(int(folded.hub.get("epoch", 0)) + 1, self._identity.hub_id)
+        self.claim = replace(self.claim, epoch=int(folded.hub.get("epoch", 0)) + 1)
         await self._claim(fold, new_hub=before is not None and before != self._identity.hub_id)
         self._in_branch = folded.problems
         await self._observe_first(rebuilt.baseline)

@@ -16,6 +16,7 @@ from typing import Any
 
 from coordinator import __version__
 from coordinator.core.machine import State
+from coordinator.core.policy import Policy
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
@@ -25,7 +26,7 @@ from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, survey
+from coordinator.ground import CannotStart, Ground, policy_at, survey
 from coordinator.hub import Hub, Identity
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, record_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
@@ -146,7 +147,7 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True) ->
         source,
         Observer(source, ground.branch, ground.root),
         SystemClock(),
-        Identity(ground.place.hub_id(), ground.source_ref, __version__),
+        Identity(ground.place.hub_id(), ground.source_ref, __version__, ground.root),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
     )
@@ -192,17 +193,24 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
 
 
 def _refuse_occupied(ground: Ground) -> None:
-    """Refuse a source that uses the hub's paths for something else, before the first observation (Git rules)."""
+    """Refuse a source that uses the hub's paths for something else, before the first observation (Git rules).
+
+    Neither may agentcom.yaml be wrong then: the first hub settles for good which folder is root.
+    """
     if last_observed(ground.repo) is not None:
         return
     source = GitSource(ground.repo, ground.source_ref, ground.root)
     try:
         tip = source.tip()
         problems = () if tip is None else source.problems(tip, first=True)
+        policy = Policy() if problems or tip is None else policy_at(ground.repo, tip)
     except SourceUnreadable as error:
         raise CannotStart(f"{ground.branch} cannot be read: {error}", 78) from None
     if problems:
         raise CannotStart("; ".join(problems), 78)
+    if isinstance(policy, tuple):
+        wrong = "; ".join(map(str, policy))
+        raise CannotStart(f"{wrong}; correct and commit it: the first hub settles which folder is root", 65)
 
 
 def _cannot_listen(options: Options, error: OSError) -> str:

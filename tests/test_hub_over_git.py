@@ -242,3 +242,51 @@ async def test_what_was_wrong_with_the_source_is_not_said_any_more_once_it_is_ri
         clone.git("update-ref", "refs/heads/main", good)
         await look(hub)
         assert said(hub) == wrong_file
+
+
+ROOTED = {".agentcom/BACKLOG.md": FIRST, "agentcom.yaml": "root: .agentcom\n"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ("rooot: .agentcom\n", "agentcom.yaml:1:1: rooot: unknown key"),
+        ("root: .agentcom\ntimeouts: {accept: 60}\n", "agentcom.yaml:2:20: timeouts.accept"),
+        ("root: elsewhere\n", "root: is elsewhere, but this hub keeps its files in .agentcom"),
+        (None, "root: is missing, but this hub keeps its files in .agentcom"),
+    ],
+)
+async def test_no_edit_of_agentcom_yaml_moves_a_hub_that_has_run(tmp_path: Path, edit: str | None, told: str) -> None:
+    clone = make_repo(tmp_path / "repo", ROOTED)
+    async with running(clone) as hub:
+        name = open_tasks(hub)["first thing"].id
+        clone.commit({"agentcom.yaml": edit})
+        await look(hub)
+        assert told in said(hub)
+    async with running(clone) as again:
+        assert again.claim.epoch == 2
+        assert open_tasks(again)["first thing"].id == name
+        assert told in said(again)
+
+
+async def test_a_root_that_is_named_later_deletes_nothing_at_the_top(clone: Clone) -> None:
+    async with running(clone) as hub:
+        clone.commit({"agentcom.yaml": "root: foo\n"})
+        await look(hub)
+        before = clone.tree("agentcom/state")
+    async with running(clone) as again:
+        clone.commit({"z": "1"})
+        await look(again)
+        assert again.claim.epoch == 2
+        assert before.keys() - clone.tree("agentcom/state").keys() == set()
+
+
+@pytest.mark.parametrize("text", ["rooot: .agentcom\n", "root: .GIT\n", "root: a/.Git/b\n", "root: a  b\n"])
+async def test_a_first_hub_does_not_start_on_an_agentcom_yaml_that_may_have_meant_another_root(
+    clone: Clone, text: str
+) -> None:
+    clone.commit({"agentcom.yaml": text})
+    with pytest.raises(CannotStart, match=r"agentcom.yaml:1:") as refused:
+        async with running(clone):
+            pass
+    assert refused.value.exit_code == 65
