@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.core.policy import Policy
-from coordinator.files import layout, loader
+from coordinator.files import layout, limits, loader
 from coordinator.files.observe import POLICY
-from coordinator.git.journal import GitStore
+from coordinator.files.problem import Problem
+from coordinator.git.journal import GitStore, root_in_force
 from coordinator.git.parts import Layout
 from coordinator.git.repo import (
-    STATE_REF,
     GitSource,
     NoRepository,
     Repo,
@@ -122,28 +122,30 @@ def _short(ref: str) -> str:
 
 def _recorded_source(repo: Repo) -> str | None:
     """Return the source that the first claim recorded, whichever folder is root."""
-    tip = read_ref(repo, STATE_REF)
-    if tip is None:
-        return None
-    root = _root_at(repo, tip)
-    data = GitStore(repo, root).read(layout.HUB)
+    root = root_in_force(repo)
+    data = None if root is None else GitStore(repo, root).read(layout.HUB)
     said = loader.load_mapping(layout.HUB, data) if data is not None else {}
     source = said.get("source") if isinstance(said, dict) else None
     return source if isinstance(source, str) else None
 
 
 def _root_of(repo: Repo, ref: str) -> str:
-    state = read_ref(repo, STATE_REF)
-    commit = state or read_ref(repo, ref)
-    return "." if commit is None else _root_at(repo, commit)
+    """Return the folder that the hub recorded; before any hub ran, the one that agentcom.yaml names on the source."""
+    recorded = root_in_force(repo)
+    if recorded is not None:
+        return recorded
+    commit = read_ref(repo, ref)
+    policy = Policy() if commit is None else policy_at(repo, commit)
+    return policy.root if isinstance(policy, Policy) else "."
 
 
-def _root_at(repo: Repo, commit: str) -> str:
-    """Return the ``root`` that agentcom.yaml names at a commit; a wrong file names none."""
+def policy_at(repo: Repo, commit: str) -> Policy | loader.Problems:
+    """Return what agentcom.yaml says at a commit, or what is wrong with it. Raises SourceUnreadable."""
     source = GitSource(repo, "refs/heads/none")
     entry = source.entries(commit).get(POLICY)
     if entry is None:
-        return "."
-    data = source.blobs((entry.oid,)).get(entry.oid, b"")
-    policy = loader.load_policy(POLICY, data, entry.oid)
-    return policy.root if isinstance(policy, Policy) else "."
+        return Policy()
+    data = source.blobs((entry.oid,), limits.YAML_BYTES).get(entry.oid)
+    if data is None:
+        return (Problem(POLICY, what="cannot be read", hint="commit a plain file there that is not too large"),)
+    return loader.load_policy(POLICY, data, entry.oid)

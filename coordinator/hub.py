@@ -42,7 +42,7 @@ from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.memoir import known_now, read_back, rebuild, wanted_finished
-from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, Store
+from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
 
 T = TypeVar("T")
@@ -55,6 +55,8 @@ STOOD_STILL = 10.0
 HEAL_PAUSE = 1.0
 #: At most this many events are handled for one flush.
 BATCH = 1_000
+#: Pause before a source that could not be read is looked at again though its ref did not move, in seconds.
+LOOK_AGAIN = 5.0
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
 
@@ -83,11 +85,12 @@ class SilentNet:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which hub this is and what it watches: ``source_ref`` is a full ref name."""
+    """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all."""
 
     hub_id: str
     source_ref: str
     version: str = ""
+    root: str = "."
 
 
 @dataclass(slots=True)
@@ -133,13 +136,12 @@ class Hub:
         """``may_write`` is asked before each flush; ``objections`` says why a source commit must not be observed."""
         self.core = Core()
         self.net: Net = net or SilentNet()
-        self.problems: tuple[Problem, ...] = ()
         self.observed: str | None = None
         self.tip: str | None = None
         self.read_only: str | None = None
         self.ready = asyncio.Event()
         self.figures = Figures()
-        self.claim = Claim(0, identity.hub_id)
+        self.claim = Claim(0, identity.hub_id, identity.root)
         self._store = store
         self._source = source
         self._observer = observer
@@ -147,9 +149,13 @@ class Hub:
         self._identity = identity
         self._may_write = may_write
         self._objections = objections
+        self._in_branch: tuple[Problem, ...] = ()
+        self._in_source: tuple[Problem, ...] = ()
+        self._in_files: tuple[Problem, ...] = ()
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
+        self._look_later: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping = asyncio.Event()
         self._closed: Mapping[str, str] = {}
@@ -197,6 +203,11 @@ class Hub:
         self._inbox.append(letter)
         self._wake.set()
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong now: in the hub's own files, with the source as a whole, and in people's files as observed."""
+        return (*self._in_branch, *self._in_source, *self._in_files)
+
     def now(self) -> Now:
         return self._clock.now()
 
@@ -243,20 +254,28 @@ class Hub:
         self._policy_blob = str(folded.hub.get("policy", ""))
         self.tip, self.observed = fold.tip, fold.source
         before = folded.hub.get("hub_id")
-        self.claim = Claim(int(folded.hub.get("epoch", 0)) + 1, self._identity.hub_id)
+        self.claim = replace(self.claim, epoch=int(folded.hub.get("epoch", 0)) + 1)
         await self._claim(fold, new_hub=before is not None and before != self._identity.hub_id)
+        self._in_branch = folded.problems
         await self._observe_first(rebuilt.baseline)
-        self.problems = (*folded.problems, *self.problems)
         self.ready.set()
 
     async def _claim(self, fold: Fold, *, new_hub: bool) -> None:
-        source = fold.source or await self._in(self._journal, self._source.tip)
         first = fold.tip is None
+        source = await self._first_source() if first else fold.source
         commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
         effects = self.core.handle(Started(new_hub=new_hub), self.now())
         await self._write((commit, *self._commits_of(effects)))
         self._remember(commit)
         self.observed = source
+
+    async def _first_source(self) -> str | None:
+        """Return the source commit that the first claim grows out of; none while it must not be observed."""
+        with contextlib.suppress(SourceUnreadable):
+            tip = await self._in(self._compile, self._source.tip)
+            if tip is not None and not await self._in(self._compile, self._objections, tip):
+                return tip
+        return None
 
     def _hub_file(self) -> Mapping[str, Any]:
         """Return what status/hub.yaml must say now."""
@@ -437,21 +456,43 @@ class Hub:
             await self._step([_Letter(_Look(first, merge=False))])
 
     async def _read_source(self) -> Observation | None:
-        tip = await self._in(self._compile, self._source.tip)
-        if tip is None:
-            self.problems = (Problem(self._identity.source_ref, what="the source branch does not exist"),)
+        """Return what is new on the source, None when there is nothing to observe or it must not be; that is noted."""
+        name = self._identity.source_ref
+        try:
+            tip = await self._in(self._compile, self._source.tip)
+            if tip is None:
+                self._note(
+                    (Problem(name, what="the source branch does not exist", hint="the last one stays in force"),)
+                )
+                return None
+            if not await self._in(self._compile, self._source.needs_observation, tip, self.observed):
+                self._note(())
+                return None
+            objections = await self._in(self._compile, self._objections, tip)
+            if objections:
+                self._note(tuple(Problem(f"{name} at {tip[:10]}", what=text) for text in objections))
+                return None
+            seen = await self._in(self._compile, self._observer.look, tip, self.observed, self._known())
+        except SourceUnreadable as error:
+            hint = "what was observed last stays in force, and the hub looks again"
+            self._note((Problem(name, what=f"cannot be read now: {' '.join(str(error).split())}", hint=hint),))
+            self._look_again()
             return None
-        if not await self._in(self._compile, self._source.needs_observation, tip, self.observed):
-            return None
-        objections = await self._in(self._compile, self._objections, tip)
-        if objections:
-            self.problems = tuple(
-                Problem(f"{self._identity.source_ref} at {tip[:10]}", what=text) for text in objections
-            )
-            for problem in self.problems:
+        self._note(())
+        return seen
+
+    def _note(self, problems: tuple[Problem, ...]) -> None:
+        """Keep what is wrong with the source as a whole; the log hears of it once."""
+        for problem in problems:
+            if problem not in self._in_source:
                 _log.warning("%s", problem)
-            return None
-        return await self._in(self._compile, self._observer.look, tip, self.observed, self._known())
+        self._in_source = problems
+
+    def _look_again(self) -> None:
+        """Look in some seconds: the ref need not move for an object to be there again."""
+        if self._look_later is not None:
+            self._look_later.cancel()
+        self._look_later = asyncio.get_running_loop().call_later(LOOK_AGAIN, self.look)
 
     def _known(self) -> Known:
         return known_now(self.core.memory, self._backlog, self._policy_blob)
@@ -462,9 +503,9 @@ class Hub:
         self._policy_blob = seen.policy.blob
         self._backlog = seen.backlog
         for problem in seen.problems:
-            if problem not in self.problems:
+            if problem not in self._in_files:
                 _log.warning("%s", problem)
-        self.problems = seen.problems
+        self._in_files = seen.problems
         self.observed = seen.commit
         self._wanted = seen.specs
         commits = observation_commits(seen, self.claim, self._hub_file(), self._files, self.now().wall)
@@ -488,6 +529,8 @@ class Hub:
 
     def close(self) -> None:
         """Give the threads back. The hub cannot be used afterwards."""
+        if self._look_later is not None:
+            self._look_later.cancel()
         self._journal.shutdown(wait=True)
         self._compile.shutdown(wait=True)
         self._reads.shutdown(wait=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from coordinator.git.message import SOURCE, check_message, parse_trailers, trailer
 from coordinator.git.parts import Layout
+from coordinator.git.repo import walk
 from coordinator.ports import HUB_FOLDERS, Author, Commit, Conflict, Entry, Fold, StoreError, Version
 
 _CLOSED = re.compile(r"status/closed/\d{4}/\d{2}/\d{2}/([a-z0-9][a-z0-9-]{0,63})\.yaml")
@@ -179,24 +180,21 @@ class MemorySource:
                 entries[folder] = Entry("040000", _sha1(folder.encode()), -1)
         return entries
 
-    def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]:
-        """Return the contents of blobs by id; an id that is not there is left out."""
+    def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
+        """Return the contents of blobs by id; an id that is not there, or is larger than ``largest``, is left out."""
         wanted = set(oids)
         contents = (content for commit in self._commits.values() for content in commit.files.values())
-        return {oid: content for content in contents if (oid := _blob(content)) in wanted}
+        fitting = (content for content in contents if largest is None or len(content) <= largest)
+        return {oid: content for content in fitting if (oid := _blob(content)) in wanted}
 
     def backlog_versions(self, commit: str, observed: str | None) -> tuple[str, ...]:
         """Return the blob ids of BACKLOG.md since ``observed``, oldest first; at first the tip's alone."""
         tip = self._backlog(commit)
-        before = self._backlog(observed)
-        versions: list[str] = []
-        for step in self._new(commit, observed) if observed is not None else ():
-            blob = self._backlog(step.id)
-            if blob is not None and blob != self._backlog(step.parent):
-                versions.append(blob)
-        if tip is not None and (versions[-1] != tip if versions else tip != before):
-            versions.append(tip)
-        return tuple(versions)
+        if observed is None:
+            return () if tip is None else (tip,)
+        new = self._new(commit, observed)
+        start = new[0].parent if new else commit
+        return walk(self._backlog(observed), [self._backlog(start), *(self._backlog(step.id) for step in new)])
 
     def authors(self, commit: str, observed: str | None) -> Mapping[str, Version]:
         """Return the last commit of each path changed since ``observed``; the key ``""`` is the tip itself."""

@@ -8,6 +8,7 @@ the repository and use ``/``.
       +-- Conflict              somebody else moved the state branch: stop and name it
       +-- ReadOnly              the write did not happen, nothing is lost: try again later (disk full, lock)
       +-- Fatal                 durability cannot be trusted any more (fsync failed): end the process
+      +-- SourceUnreadable      the source cannot be read now: the last observation stays in force, look again later
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,10 @@ class ReadOnly(StoreError):
 
 class Fatal(StoreError):
     """A write may or may not be durable; only a restart from disk is safe."""
+
+
+class SourceUnreadable(StoreError):
+    """The source cannot be read now: a ref or an object is broken or missing. It may be whole again later."""
 
 
 #: The hub's own folders, relative to root; everything else belongs to people.
@@ -125,7 +130,10 @@ class Version:
 
 
 class Source(Protocol):
-    """The source branch, read only, from git objects and never from a work tree."""
+    """The source branch, read only, from git objects and never from a work tree.
+
+    Every method raises SourceUnreadable when what it needs cannot be read.
+    """
 
     def tip(self) -> str | None:
         """Return the commit that the source ref names now, None when the ref does not exist."""
@@ -143,8 +151,8 @@ class Source(Protocol):
         """
         ...
 
-    def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]:
-        """Return the contents of blobs by id; an id that is not there is left out."""
+    def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
+        """Return the contents of blobs by id; an id that is not there, or has over ``largest`` bytes, is left out."""
         ...
 
     def backlog_versions(self, commit: str, observed: str | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from coordinator.core.task import Task
 from coordinator.files import layout
 from coordinator.files.observe import Observation
 from coordinator.git.journal import HUB_ATTRIBUTES
-from coordinator.git.message import HUB_EMAIL, HUB_NAME, compose
+from coordinator.git.message import HUB_EMAIL, HUB_NAME, ROOT, compose
 from coordinator.ports import Author, Commit
 
 #: A stale result kept for people is cut to this many bytes of JSON.
@@ -25,10 +25,11 @@ AGENT_DOMAIN = "agents.agentcom.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which hub writes: ``epoch`` counts its starts over all hubs of the branch."""
+    """Which hub writes, and in which folder: ``epoch`` counts its starts over all hubs of the branch."""
 
     epoch: int
     hub_id: str
+    root: str = "."
 
     def __str__(self) -> str:
         return f"{self.epoch}/{self.hub_id}"
@@ -119,7 +120,8 @@ def _task_trailers(record: Record, task: Task) -> list[tuple[str, str]]:
 
 
 def _signed(trailers: list[tuple[str, str]], claim: Claim) -> list[tuple[str, str]]:
-    return [*trailers, ("Agentcom-Epoch", str(claim))]
+    where = [] if claim.root == "." else [(ROOT, claim.root)]
+    return [*trailers, *where, ("Agentcom-Epoch", str(claim))]
 
 
 def _task_files(record: Record, after: Task, now_ms: int) -> tuple[dict[str, bytes], tuple[str, ...]]:

@@ -16,19 +16,20 @@ from typing import Any
 
 from coordinator import __version__
 from coordinator.core.machine import State
+from coordinator.core.policy import Policy
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
 from coordinator.files.observe import Observer
 from coordinator.git import history
-from coordinator.git.journal import GitStore
+from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import STATE_REF, GitSource, read_ref
+from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, survey
+from coordinator.ground import CannotStart, Ground, policy_at, survey
 from coordinator.hub import Hub, Identity
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, record_json
-from coordinator.ports import Conflict, Fatal
+from coordinator.ports import Conflict, Fatal, SourceUnreadable
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -138,27 +139,31 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
         lock.release()
 
 
-async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announce: Callable[[str], None]) -> None:
+def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True) -> Hub:
+    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush."""
     source = GitSource(ground.repo, ground.source_ref, ground.root)
-    _refuse_occupied(source, ground)
-    try:
-        listener = listen(options.host, options.port)
-    except OSError as error:
-        raise CannotStart(_cannot_listen(options, error), 73) from None
-    clock = SystemClock()
-    identity = Identity(ground.place.hub_id(), ground.source_ref, __version__)
     hub = Hub(
         GitStore(ground.repo, ground.root),
         source,
         Observer(source, ground.branch, ground.root),
-        clock,
-        identity,
-        may_write=lock.still_ours,
-        objections=lambda commit: source.problems(commit, first=False),
+        SystemClock(),
+        Identity(ground.place.hub_id(), ground.source_ref, __version__, ground.root),
+        may_write=may_write,
+        objections=lambda commit: source.problems(commit, first=hub.observed is None),
     )
+    return hub
+
+
+async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announce: Callable[[str], None]) -> None:
+    _refuse_occupied(ground)
+    try:
+        listener = listen(options.host, options.port)
+    except OSError as error:
+        raise CannotStart(_cannot_listen(options, error), 73) from None
+    hub = make_hub(ground, may_write=lock.still_ours)
     with contextlib.closing(listener), contextlib.closing(hub):
         await hub.start()
-        started_at = clock.now().wall
+        started_at = hub.now().wall
         door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
         sessions = Sessions(hub, door, hub.core.memory.agents)
         hub.net = sessions
@@ -172,7 +177,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         _stop_on_signals(hub)
         try:
             async with Watcher(ground.repo, [ground.source_ref], hub.look):
-                ground.place.write_hub(url, identity.hub_id, started_at)
+                ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
                 await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -187,14 +192,25 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
                 raise result
 
 
-def _refuse_occupied(source: GitSource, ground: Ground) -> None:
-    """Refuse a source that uses the hub's paths for something else, before the first observation (Git rules)."""
-    tip = source.tip()
-    if tip is None or read_ref(ground.repo, STATE_REF) is not None:
+def _refuse_occupied(ground: Ground) -> None:
+    """Refuse a source that uses the hub's paths for something else, before the first observation (Git rules).
+
+    Neither may agentcom.yaml be wrong then: the first hub settles for good which folder is root.
+    """
+    if last_observed(ground.repo) is not None:
         return
-    problems = source.problems(tip, first=True)
+    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    try:
+        tip = source.tip()
+        problems = () if tip is None else source.problems(tip, first=True)
+        policy = Policy() if problems or tip is None else policy_at(ground.repo, tip)
+    except SourceUnreadable as error:
+        raise CannotStart(f"{ground.branch} cannot be read: {error}", 78) from None
     if problems:
         raise CannotStart("; ".join(problems), 78)
+    if isinstance(policy, tuple):
+        wrong = "; ".join(map(str, policy))
+        raise CannotStart(f"{wrong}; correct and commit it: the first hub settles which folder is root", 65)
 
 
 def _cannot_listen(options: Options, error: OSError) -> str:

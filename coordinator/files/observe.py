@@ -148,7 +148,10 @@ class Observer:
     def _look_policy(self, entries: Mapping[str, Entry], known: Known, problems: list[Problem]) -> Policy:
         entry = entries.get(POLICY)
         if entry is None:
-            self._policy = Policy()
+            if self._root != ".":
+                what = f"is missing, but this hub keeps its files in {self._root}"
+                problems.append(Problem(POLICY, field="root", what=what, hint=f"write root: {self._root}"))
+            self._policy = Policy(root=self._root)
             return self._policy
         problem = _unfit(POLICY, entry, limits.YAML_BYTES)
         if problem is None and self._policy is not None and self._policy.blob == entry.oid:
@@ -160,8 +163,9 @@ class Observer:
                 self._policy = read
                 return read
             if isinstance(read, Policy):
-                what = f"is {read.root}, but the hub was started with {self._root}"
-                problems.append(Problem(POLICY, field="root", what=what, hint="stop the hub, move the files, start it"))
+                what = f"is {read.root}, but this hub keeps its files in {self._root}"
+                hint = f"write root: {self._root}, it is settled by the first start of a hub"
+                problems.append(Problem(POLICY, field="root", what=what, hint=hint))
             else:
                 problems.extend(read)
         else:
@@ -245,7 +249,7 @@ class Observer:
         if self._backlog is not None and self._backlog[1] == policy:
             parsed[self._backlog[0]] = self._backlog[2]
         missing = tuple(oid for oid in dict.fromkeys(oids) if oid not in parsed)
-        blobs = self._source.blobs(missing) if missing else {}
+        blobs = self._source.blobs(missing, limits.BACKLOG_BYTES) if missing else {}
         for oid in missing:
             parsed[oid] = markdown.read(blobs[oid], policy, path) if oid in blobs else _absent(path)
         self._backlog = oids[-1], policy, parsed[oids[-1]]

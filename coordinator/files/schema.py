@@ -98,7 +98,8 @@ def _hex(node: object) -> str:
 def _root(node: object) -> str:
     value = convert.word(node)
     parts = value.split("/")
-    if value != "." and ("\\" in value or any(part in ("", ".", "..", ".git") for part in parts)):
+    odd = "\\" in value or "  " in value or not value.isprintable()  # it must come back whole from a line of a commit
+    if value != "." and (odd or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)):
         raise wrong(f"{convert.shown(value)} is no folder of the repository", "write a relative path such as .agentcom")
     return value
 

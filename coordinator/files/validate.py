@@ -58,8 +58,9 @@ class WorkTree:
             os.close(top)
         return found
 
-    def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]:
-        return {oid: self._blobs[oid] for oid in oids if oid in self._blobs}
+    def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
+        found = {oid: self._blobs[oid] for oid in oids if oid in self._blobs}
+        return {oid: data for oid, data in found.items() if largest is None or len(data) <= largest}
 
     def backlog_versions(self, commit: str, observed: str | None) -> tuple[str, ...]:
         return ()

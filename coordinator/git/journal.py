@@ -22,6 +22,7 @@ from coordinator.git.message import (
     EPOCH,
     HUB_EMAIL,
     HUB_NAME,
+    ROOT,
     SOURCE,
     check_message,
     clean_email,
@@ -191,16 +192,7 @@ class GitStore:
             if item is None:
                 raise Fatal(f"{path} on {self._name} names an object that is missing: run git fsck")
             files[path] = item.data
-        return Fold(tip, self._observed(commit), files, closed)
-
-    def _observed(self, tip: CommitObject) -> str | None:
-        """Return the source commit observed last: the newest hub commit, by first parents, that names one."""
-        named = trailer(tip.message, SOURCE)
-        if named is not None:
-            return named
-        naming = (*_BY_HUB, f"--grep=^{SOURCE}: [0-9a-f]+$", "--all-match")
-        out = self._git("log", "-1", *naming, "--format=%B", tip.oid)
-        return trailer(out.decode("utf-8", "replace"), SOURCE)
+        return Fold(tip, _source_named(self._repo, commit), files, closed)
 
     def _foreign(self, commit: CommitObject) -> str:
         """Return the line about a commit on the state branch that no hub wrote."""
@@ -382,6 +374,40 @@ class GitStore:
         if error.errno in _NO_SPACE:
             return ReadOnly(f"{self._name}: nothing was written: {error}")
         return Fatal(f"{self._name} cannot be written: {error}")
+
+
+def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:
+    """Return the source commit observed last, None when there is no state branch or nothing was observed yet.
+
+    Raises GitError when the branch cannot be read.
+    """
+    tip = read_ref(repo, ref)
+    return None if tip is None else _source_named(repo, *read_commits(repo.common_dir, [tip]))
+
+
+def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
+    """Return the folder that the hub of this branch writes in, ``.`` at the top, None when no hub ever wrote to it.
+
+    What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
+    """
+    tip = read_ref(repo, ref)
+    if tip is None:
+        return None
+    (commit,) = read_commits(repo.common_dir, [tip])
+    message = commit.message
+    if not is_hub_commit(commit):
+        message = git("log", "-1", *_BY_HUB, "--format=%B", tip, git_dir=repo.common_dir).decode("utf-8", "replace")
+    return (trailer(message, ROOT) or ".") if message.strip() else None
+
+
+def _source_named(repo: Repo, tip: CommitObject) -> str | None:
+    """Return what the newest hub commit, by first parents, that names a source commit says."""
+    named = trailer(tip.message, SOURCE)
+    if named is not None:
+        return named
+    naming = (*_BY_HUB, f"--grep=^{SOURCE}: [0-9a-f]+$", "--all-match")
+    out = git("log", "-1", *naming, "--format=%B", tip.oid, git_dir=repo.common_dir, timeout=FLUSH_TIMEOUT_S)
+    return trailer(out.decode("utf-8", "replace"), SOURCE)
 
 
 def is_hub_commit(commit: CommitObject) -> bool:

@@ -22,6 +22,8 @@ HUB_EMAIL = "hub@agentcom.invalid"
 #: What a commit of a hub always carries, and what names the source commit last observed.
 EPOCH = "Agentcom-Epoch"
 SOURCE = "Agentcom-Source"
+#: The folder that the hub's folders lie in, on every commit of a hub whose folder is not the top.
+ROOT = "Agentcom-Root"
 
 _TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*): ?(.*)")
 #: Characters that turn the direction of the text around them.

@@ -1,9 +1,12 @@
 """Read git objects as values: trees, commits and blobs, many in one process.
 
 This module decides how bytes become entries and commits. It knows no branch and no folder of AgentCom. Names of files
-that are no UTF-8 keep their bytes (surrogateescape), so that two of them never become one.
+that are no UTF-8 keep their bytes (surrogateescape), so that two of them never become one. People push what their
+tools wrote: a commit is always read as something, only a tree may be beyond reading (GitError).
 """
 
+import codecs
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,12 @@ from coordinator.git.run import GitError, git
 
 #: The mode of a folder in a tree.
 TREE_MODE = "40000"
+#: Modes as git itself writes them, and the type of object that each must name; a submodule's lies elsewhere.
+MODES = {TREE_MODE: "tree", "100644": "blob", "100755": "blob", "120000": "blob", "160000": None}
+
+#: Names of encodings that Python knows and no commit means: they fail, run long, or give half characters.
+_NO_TEXT = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
+_SECONDS = re.compile(rb"-?\d{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +93,38 @@ def read_objects(git_dir: Path, names: Sequence[str]) -> list[Object | None]:
     return found
 
 
+def read_headers(git_dir: Path, names: Sequence[str]) -> list[tuple[str, str, int] | None]:
+    """Return (id, type, size in bytes) of the object that each name means, None where there is none.
+
+    Nothing of the contents is read. Names must not contain a line break. Raises GitError.
+    """
+    if not names:
+        return []
+    asked = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+    out = git("cat-file", "--batch-check", git_dir=git_dir, input=asked)
+    rows = (line.rsplit(" ", 2) for line in out.decode("utf-8", "replace").split("\n")[:-1])
+    return [(row[0], row[1], int(row[2])) if len(row) == 3 and row[2].isdigit() else None for row in rows]
+
+
 def parse_tree(tree: Object) -> dict[str, TreeEntry]:
-    """Return the rows of one tree object by name."""
+    """Return the rows of one tree object by name. Raises GitError when it is cut off."""
     size = len(tree.oid) // 2
     rows: dict[str, TreeEntry] = {}
     at = 0
     while at < len(tree.data):
-        space = tree.data.index(b" ", at)
-        zero = tree.data.index(b"\0", space)
+        space = tree.data.find(b" ", at)
+        zero = tree.data.find(b"\0", space)
+        if space < 0 or zero < 0 or zero + 1 + size > len(tree.data):
+            raise GitError(("cat-file", "--batch"), None, f"tree {tree.oid} is damaged: run git fsck")
         name = tree.data[space + 1 : zero].decode("utf-8", "surrogateescape")
-        rows[name] = TreeEntry(tree.data[at:space].decode(), tree.data[zero + 1 : zero + 1 + size].hex())
+        mode = tree.data[at:space].decode("ascii", "replace")
+        rows[name] = TreeEntry(mode, tree.data[zero + 1 : zero + 1 + size].hex())
         at = zero + 1 + size
     return rows
 
 
 def parse_commit(commit: Object) -> CommitObject:
-    """Return one commit object as a value; text that cannot be decoded is replaced, never an error."""
+    """Return one commit object as a value; what cannot be decoded is replaced, what is missing is empty."""
     head, _, message = commit.data.partition(b"\n\n")
     fields: dict[str, list[bytes]] = {}
     for line in head.split(b"\n"):
@@ -109,10 +134,10 @@ def parse_commit(commit: Object) -> CommitObject:
     encoding = fields.get("encoding", [b"utf-8"])[0].decode("ascii", "replace")
     return CommitObject(
         oid=commit.oid,
-        tree=fields["tree"][0].decode(),
-        parents=tuple(parent.decode() for parent in fields.get("parent", [])),
-        author=_stamp(fields["author"][0], encoding),
-        committer=_stamp(fields["committer"][0], encoding),
+        tree=fields.get("tree", [b""])[0].decode("ascii", "replace"),
+        parents=tuple(parent.decode("ascii", "replace") for parent in fields.get("parent", [])),
+        author=_stamp(fields.get("author", [b""])[0], encoding),
+        committer=_stamp(fields.get("committer", [b""])[0], encoding),
         message=_text(message, encoding),
     )
 
@@ -131,12 +156,15 @@ def _stamp(line: bytes, encoding: str) -> Stamp:
     name, _, rest = line.partition(b"<")
     email, _, when = rest.rpartition(b">")
     words = when.split()
-    seconds = int(words[0]) if words and words[0].lstrip(b"-").isdigit() else 0
+    seconds = int(words[0]) if words and _SECONDS.fullmatch(words[0]) else 0
     return Stamp(_text(name, encoding).strip(), _text(email, encoding).strip(), seconds * 1000)
 
 
 def _text(data: bytes, encoding: str) -> str:
     try:
-        return data.decode(encoding, "replace")
-    except LookupError:
-        return data.decode("utf-8", "replace")
+        codec = codecs.lookup(encoding)
+        if codec.name not in _NO_TEXT:
+            return data.decode(codec.name, "replace")
+    except (LookupError, ValueError):
+        pass  # an encoding that there is not, or that is none of text
+    return data.decode("utf-8", "replace")

@@ -4,11 +4,13 @@ Paths are owned, never shared (DESIGN 1). This module decides where the border r
 people's part of two trees by ids alone, and says which sources the hub must not observe. It knows no state branch.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from coordinator.git.objects import TreeEntry, parse_tree, read_objects
+from coordinator.git.objects import MODES, TreeEntry, parse_tree, read_headers, read_objects
+from coordinator.git.run import GitError
 from coordinator.ports import HUB_FOLDERS
 
 
@@ -74,18 +76,20 @@ def source_problems(git_dir: Path, commit: str, layout: Layout, name: str, *, fi
 
     ``name`` is how people call the source (``main``). With ``first`` (nothing was observed yet) anything that stands at
     a hub path is a problem, because the first observation would leave it out and the first pull would delete it; later
-    on it is ignored, and only what is no folder and twins that differ in case count (DECISIONS, git rules).
+    on it is ignored, and only what is no folder and twins that differ in case count (DECISIONS, git rules). Where both
+    have a part the hub writes folders anew, so there every row must be one that git itself would write. Raises GitError
+    when the commit cannot be read.
     """
     (spine,) = _spines(git_dir, (commit,), layout)
     wanted = dict.fromkeys(layout.hub_paths, "the hub's folder")
     wanted.update({folder: "a folder of AgentCom" for folder in layout.spine if folder})
-    problems: list[str] = []
+    problems = _odd_rows(git_dir, spine, layout, name)
     for folder, rows in sorted(spine.items()):
         below = {path.rpartition("/")[2]: path for path in wanted if path.rpartition("/")[0] == folder}
         folded = {leaf.casefold(): leaf for leaf in below}
         for leaf, entry in sorted(rows.items()):
             path = f"{folder}/{leaf}" if folder else leaf
-            shown = path.encode("utf-8", "backslashreplace").decode()
+            shown = _shown(path)
             twin = folded.get(leaf.casefold())
             if twin is not None and twin != leaf:
                 problems.append(
@@ -105,13 +109,50 @@ def source_problems(git_dir: Path, commit: str, layout: Layout, name: str, *, fi
     return tuple(problems)
 
 
+def _odd_rows(git_dir: Path, spine: Mapping[str, Mapping[str, TreeEntry]], layout: Layout, name: str) -> list[str]:
+    """Say which rows of the spine git itself would not write: no such mode, no such name, another type of object."""
+    problems: list[str] = []
+    sound: list[tuple[str, TreeEntry]] = []
+    for folder, rows in sorted(spine.items()):
+        for leaf, entry in sorted(rows.items()):
+            path = f"{folder}/{leaf}" if folder else leaf
+            if not _is_name(leaf):
+                problems.append(f"{_shown(path)!r} on {name} is no name for a file: rename it, and see git fsck")
+            elif entry.mode not in MODES:
+                problems.append(
+                    f"{_shown(path)} on {name} has the mode {entry.mode}, which git does not know: add it anew"
+                )
+            elif path not in layout.hub_paths and MODES[entry.mode] is not None:
+                sound.append((path, entry))
+    heads = read_headers(git_dir, [entry.oid for _, entry in sound])
+    for (path, entry), head in zip(sound, heads, strict=True):
+        if head is None:
+            what = f"{_shown(path)} is missing from the repository: git fsck shows what is missing"
+            raise GitError(("cat-file", "--batch-check"), None, what)
+        if head[1] != MODES[entry.mode]:
+            problems.append(f"{_shown(path)} on {name} says {MODES[entry.mode]} but is a {head[1]}: see git fsck")
+    return problems
+
+
+def _is_name(leaf: str) -> bool:
+    """Tell whether git would check out a file of this name; what some disk takes for ``.git`` it would not."""
+    bare = "".join(char for char in leaf if unicodedata.category(char) != "Cf").rstrip(" .").casefold()
+    return leaf not in {"", ".", ".."} and "/" not in leaf and bare not in {".git", "git~1"}
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def _spines(git_dir: Path, commits: Sequence[str], layout: Layout) -> list[dict[str, dict[str, TreeEntry]]]:
     """Return the rows of every spine folder that each commit has, in one process."""
     names = [f"{commit}:{folder}" for commit in commits for folder in layout.spine]
     found = iter(read_objects(git_dir, names))
     spines = []
-    for _ in commits:
+    for commit in commits:
         trees = {folder: next(found) for folder in layout.spine}
+        if trees[""] is None:
+            raise GitError(("cat-file", "--batch"), None, f"commit {commit} is missing or damaged: run git fsck")
         spines.append(
             {path: parse_tree(tree) for path, tree in trees.items() if tree is not None and tree.type == "tree"}
         )

@@ -10,16 +10,19 @@ say. It writes nothing.
       +-- BranchInTheWay        a branch named ``agentcom`` leaves no room for ``agentcom/state``
 """
 
+import functools
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from coordinator.git import objects
 from coordinator.git.message import EPOCH, parse_trailers
 from coordinator.git.parts import Layout, people_parts, source_problems
 from coordinator.git.run import GitError, git
-from coordinator.ports import Author, Entry, Version
+from coordinator.ports import Author, Entry, SourceUnreadable, Version
 
 #: The hub's branch.
 STATE_REF = "refs/heads/agentcom/state"
@@ -88,7 +91,9 @@ def find_repo(directory: Path) -> Repo:
             "--is-inside-work-tree",
             cwd=directory,
         )
-        git_dir, common_dir, object_format, inside = out.decode("utf-8", "surrogateescape").splitlines()
+        git_dir, common_dir, object_format, inside = (
+            out.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
+        )
         work_tree = None
         if inside == "true":
             shown = git("rev-parse", "--path-format=absolute", "--show-toplevel", cwd=directory)
@@ -164,11 +169,31 @@ def is_ancestor(repo: Repo, commit: str, of: str) -> bool:
     return True
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _named(read: Callable[P, T]) -> Callable[P, T]:
+    """Name by its remedy what git refused: the source cannot be read now."""
+
+    @functools.wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except GitError as error:
+            raise SourceUnreadable(error.stderr or str(error)) from error
+        except OSError as error:
+            raise SourceUnreadable(str(error)) from error
+
+    return reading
+
+
 class GitSource:
     """The source branch of a real repository; keeps the contract of ``coordinator.ports.Source``.
 
-    Holds nothing between calls, so it may be used from several threads. ``remote`` says whether the hub has a remote
-    configured: then a commit that changes nothing of the people's part is not observed (DECISIONS 4).
+    Whatever git refuses to read is SourceUnreadable. Holds nothing between calls, so it may be used from several
+    threads. ``remote`` says whether the hub has a remote configured: then a commit that changes nothing of the people's
+    part is not observed (DECISIONS 4).
     """
 
     def __init__(
@@ -180,15 +205,25 @@ class GitSource:
         self._remote = remote
         self._state_ref = state_ref
 
+    @_named
     def tip(self) -> str | None:
         """Return the commit that the source ref names now, None when the ref does not exist."""
         return read_ref(self._repo, self._ref)
 
+    @_named
     def problems(self, commit: str, *, first: bool) -> tuple[str, ...]:
-        """Return why ``commit`` must not be observed, in words; ``first``: before anything was observed."""
-        name = self._ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
-        return source_problems(self._repo.common_dir, commit, self._layout, name, first=first)
+        """Return why ``commit`` must not be observed, in words; ``first``: before anything was observed.
 
+        Raises SourceUnreadable also for an object that the observation would have to make durable and that is missing.
+        """
+        name = self._ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
+        problems = source_problems(self._repo.common_dir, commit, self._layout, name, first=first)
+        state = read_ref(self._repo, self._state_ref)
+        if not problems and state is not None:
+            self._git("rev-list", "--objects", "--no-object-names", commit, "--not", state)
+        return problems
+
+    @_named
     def needs_observation(self, commit: str, observed: str | None) -> bool:
         """Tell whether a source tip says something that the state branch does not say yet (DECISIONS 4)."""
         if observed is None:
@@ -205,6 +240,7 @@ class GitSource:
             parse_trailers(c.message).get(CONFIRM) for c in self._new_commits(commit, observed)
         )
 
+    @_named
     def entries(self, commit: str) -> Mapping[str, Entry]:
         """Return BACKLOG.md, agentcom.yaml and the direct children of tasks/ and agents/, relative to root.
 
@@ -221,38 +257,45 @@ class GitSource:
             name = raw.decode("utf-8", "backslashreplace")
             key = name if name == "agentcom.yaml" else self._layout.relative(name)
             if key is not None:
-                entries[key] = Entry(mode, oid, -1 if size == "-" else int(size))
+                entries[key] = Entry(mode, oid, _size(size))
         for folder in ("tasks", "agents"):
             self._add_if_no_folder(entries, commit, folder)
         return entries
 
-    def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]:
-        """Return the contents of blobs by id; an id that is not there, or is no blob, is left out."""
+    @_named
+    def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
+        """Return the contents of blobs by id; one that is not there, no blob, or over ``largest`` bytes is left out."""
+        if largest is not None:
+            heads = objects.read_headers(self._repo.common_dir, oids)
+            oids = tuple(oid for oid, head in zip(oids, heads, strict=True) if head is not None and head[2] <= largest)
         found = objects.read_objects(self._repo.common_dir, oids)
         return {
             oid: item.data for oid, item in zip(oids, found, strict=True) if item is not None and item.type == "blob"
         }
 
+    @_named
     def backlog_versions(self, commit: str, observed: str | None) -> tuple[str, ...]:
         """Return the blob ids of BACKLOG.md that carry identity forward, oldest first (DECISIONS 3).
 
         Every first-parent commit since the last observation that changed the file counts; one that deleted it has no
         version. What is reachable from the state branch was observed before, however it came into the source. Before
-        the first observation there is the tip's version alone.
+        the first observation there is the tip's version alone, and so there is where the first parents do not lead back
+        to the file as it was observed: a merge from the other side, a rewritten history.
         """
         path = self._layout.path("BACKLOG.md")
-        commits: list[str] = []
-        if observed is not None:
-            new = (commit, *self._seen(observed))
-            commits = self._git("rev-list", "--first-parent", "--reverse", *new, "--", path).decode().split()
-        names = [f"{c}:{path}" for c in (*commits, commit, *([observed] if observed else []))]
-        blobs = self._blob_ids(names)
-        versions = [blob for blob in blobs[: len(commits)] if blob is not None]
-        tip, before = blobs[len(commits)], blobs[-1] if observed else None
-        if tip is not None and (versions[-1] != tip if versions else tip != before):
-            versions.append(tip)
-        return tuple(versions)
+        if observed is None:
+            (tip,) = self._blob_ids([f"{commit}:{path}"])
+            return () if tip is None else (tip,)
+        out = self._git("rev-list", "--first-parent", "--reverse", "--parents", commit, *self._seen(observed))
+        rows = [row.split() for row in out.decode().splitlines()]
+        start = rows[0][1:2] if rows else [commit]
+        names = [observed, *start, *(row[0] for row in rows)]
+        before, *line = self._blob_ids([f"{name}:{path}" for name in names])
+        if not start:  # an unrelated history begins without the file
+            line.insert(0, None)
+        return walk(before, line)
 
+    @_named
     def authors(self, commit: str, observed: str | None) -> Mapping[str, Version]:
         """Return the last commit of each path changed since ``observed``; the key ``""`` is the tip itself.
 
@@ -295,10 +338,8 @@ class GitSource:
         return objects.read_commits(self._repo.common_dir, out.decode().split())
 
     def _blob_ids(self, names: Sequence[str]) -> list[str | None]:
-        asked = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
-        out = git("cat-file", "--batch-check=%(objecttype) %(objectname)", git_dir=self._repo.common_dir, input=asked)
-        rows = (line.split(" ") for line in out.decode("utf-8", "replace").splitlines())
-        return [row[1] if row[0] == "blob" and len(row) == 2 else None for row in rows]
+        heads = objects.read_headers(self._repo.common_dir, names)
+        return [head[0] if head is not None and head[1] == "blob" else None for head in heads]
 
     def _add_if_no_folder(self, entries: dict[str, Entry], commit: str, folder: str) -> None:
         if any(key.startswith(f"{folder}/") for key in entries):
@@ -307,7 +348,21 @@ class GitSource:
         if out:
             mode, kind, oid, size = out.partition(b"\t")[0].decode().split()
             if kind != "tree":
-                entries[folder] = Entry(mode, oid, -1 if size == "-" else int(size))
+                entries[folder] = Entry(mode, oid, _size(size))
+
+
+def walk(before: str | None, line: Sequence[str | None]) -> tuple[str, ...]:
+    """Return the versions of a file that follow the observed one, oldest first.
+
+    ``before`` is the blob that was observed; ``line`` are the blobs along the first parents, from where they leave what
+    was seen (at least that one). None is a missing file.
+    """
+    tip = line[-1]
+    if tip is None or tip == before:
+        return ()
+    if line[0] != before:
+        return (tip,)
+    return tuple(new for old, new in itertools.pairwise(line) if new is not None and new != old)
 
 
 def _version(commit: objects.CommitObject) -> Version:
@@ -315,6 +370,11 @@ def _version(commit: objects.CommitObject) -> Version:
     trailers = parse_trailers(commit.message)
     who = commit.committer if EPOCH in trailers else commit.author
     return Version(commit.oid, Author(who.name, who.email), who.time_ms, trailers.get(CONFIRM, ()))
+
+
+def _size(text: str) -> int:
+    """Return the size that ``ls-tree -l`` names: ``-`` is none, ``BAD`` an object that is not there."""
+    return int(text) if text.isdigit() else -1
 
 
 def _ask_ref(repo: Repo, ref: str) -> str | None:

@@ -33,6 +33,7 @@ FIXED_OPTIONS: tuple[str, ...] = (
     "log.showSignature=false",
     "log.mailmap=false",
     "log.follow=false",
+    "log.showRoot=true",
     "i18n.commitEncoding=UTF-8",
     "i18n.logOutputEncoding=UTF-8",
     "trailer.separators=:",
@@ -98,13 +99,16 @@ def git(
 ) -> bytes:
     """Run one git command the hub's way and return its standard output.
 
-    ``git_dir`` names the repository without looking for it (and without a work tree); ``cwd`` lets git find it.
+    ``git_dir`` names the repository without looking for it (and without a work tree, so that paths always count from
+    its top: git then runs in /); ``cwd`` lets git find it.
     ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds, ``pass_fds`` are
     open files (locks) that git keeps open as long as it runs. With ``check`` false a failing command returns what it
     printed. Raises GitError; a command out of time is killed with everything it started.
     """
     options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
-    place = [] if git_dir is None else [f"--git-dir={git_dir}"]
+    place = [] if git_dir is None else [f"--git-dir={git_dir.absolute()}"]
+    if git_dir is not None and cwd is None:
+        cwd = Path("/")  # where this process stands may be a folder of git_dir's work tree: paths would count from it
     return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check, pass_fds)
 
 

@@ -153,3 +153,33 @@ def test_confirmations_of_all_new_commits_are_kept_with_the_tip(bench: Bench) ->
     bench.commit({"a": b"1"}, message="yes\n\nAgentcom-Confirm: 1234\n")
     tip = bench.commit({"b": b"1"}, message="more\n")
     assert bench.source.authors(tip, one)[""].confirms == ("1234",)
+
+
+def test_what_came_and_went_again_since_the_last_observation_is_no_version(bench: Bench) -> None:
+    one = bench.backlog("1")
+    bench.backlog("2")
+    assert bench.texts(bench.backlog("1"), one) == []
+
+
+def test_a_history_that_does_not_lead_back_to_the_observed_text_has_one_version(bench: Bench) -> None:
+    one = bench.backlog("1")
+    two = bench.backlog("2")
+    bench.rewind(one)
+    bench.backlog("3")
+    assert bench.texts(bench.backlog("4"), two) == ["4"]
+
+
+def test_the_same_text_by_another_history_has_no_version(bench: Bench) -> None:
+    one = bench.backlog("1")
+    bench.backlog("2")
+    three = bench.backlog("3")
+    bench.rewind(one)
+    bench.commit({"other.txt": b"x"})
+    bench.backlog("2")
+    assert bench.texts(bench.backlog("3"), three) == []
+
+
+def test_blobs_over_a_given_size_are_left_out_unread(bench: Bench) -> None:
+    commit = bench.commit({"BACKLOG.md": b"12345", "agentcom.yaml": b"1234"})
+    oids = tuple(entry.oid for entry in bench.source.entries(commit).values())
+    assert sorted(bench.source.blobs(oids, 4).values()) == [b"1234"]

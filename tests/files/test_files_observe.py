@@ -302,9 +302,9 @@ def test_unchanged_blobs_are_parsed_once(people):
     asked: list[tuple[str, ...]] = []
     blobs = people.source.blobs
 
-    def counting(oids):
+    def counting(oids, largest=None):
         asked.append(oids)
-        return blobs(oids)
+        return blobs(oids, largest)
 
     people.source.blobs = counting
     people.write({f"tasks/t-{n}.yaml": f"title: {n}\n" for n in range(20)} | {"BACKLOG.md": "## Ready\n- a\n"})
@@ -327,5 +327,6 @@ def test_a_policy_that_names_another_root_is_reported_and_not_taken(people):
     seen = people.look()
     assert not seen.policy.suspend
     assert said(seen) == [
-        "agentcom.yaml: root: is .agentcom, but the hub was started with ., stop the hub, move the files, start it"
+        "agentcom.yaml: root: is .agentcom, but this hub keeps its files in ., "
+        "write root: ., it is settled by the first start of a hub"
     ]

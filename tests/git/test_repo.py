@@ -20,7 +20,7 @@ from coordinator.git.repo import (
     read_ref,
 )
 from coordinator.git.run import GitError
-from coordinator.ports import Author, Commit
+from coordinator.ports import Author, Commit, SourceUnreadable
 
 MAIN = "refs/heads/main"
 
@@ -258,3 +258,40 @@ def test_peoples_parts_differ_exactly_when_something_outside_the_hubs_folders_di
     people = clone.commit({"a/b": "2"})
     parts = people_parts(clone.repo.common_dir, (base, hub, people), Layout.of("."))
     assert parts[0] == parts[1] != parts[2]
+
+
+def test_settings_of_a_person_do_not_hide_who_wrote_the_first_files(clone: Clone) -> None:
+    clone.git("config", "log.showRoot", "false")
+    tip = clone.commit({"z": "x"}, author=("Bob", "bob@x"))
+    assert GitSource(clone.repo, MAIN).authors(tip, None)["BACKLOG.md"].author.name == "Ada Lovelace"
+
+
+@pytest.mark.parametrize("name", ["a\u0085b", "a\u2028b", "a\x0bb"])
+def test_a_repository_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    assert make_repo(tmp_path / name).repo.work_tree == tmp_path / name
+
+
+def test_paths_count_from_the_top_wherever_the_command_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = make_repo(tmp_path / "outer", {"x": "1"})
+    inner = make_repo(tmp_path / "inner", {"BACKLOG.md": "1", "deep/f": "x"})
+    outer.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.path), "lib")
+    lib = Clone(outer.path / "lib")
+    first = lib.head()
+    lib.git("config", "user.name", "Ada")
+    lib.git("config", "user.email", "ada@x")
+    tips = [lib.commit({"BACKLOG.md": text}) for text in ("2", "3")]
+    monkeypatch.chdir(lib.path / "deep")
+    source = GitSource(find_repo(Path()), MAIN)
+    assert len(source.backlog_versions(tips[-1], first)) == 2
+    assert set(source.authors(tips[-1], first)) == {"", "BACKLOG.md"}
+
+
+def test_what_cannot_be_read_is_named_by_its_remedy(clone: Clone) -> None:
+    source = GitSource(clone.repo, MAIN)
+    with pytest.raises(SourceUnreadable, match="missing"):
+        source.problems("12" * 20, first=False)
+    (clone.path / ".git/refs/heads/main").write_text("")
+    with pytest.raises(SourceUnreadable, match="broken"):
+        source.tip()

@@ -93,3 +93,10 @@ def test_messages_are_english_whatever_the_language_of_the_machine(monkeypatch: 
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     with pytest.raises(GitError, match="not a git repository"):
         git("rev-parse", "HEAD", cwd=Path(os.sep))
+
+
+def test_a_repository_that_is_named_is_read_from_its_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone = make_repo(tmp_path / "r", {"a/b": "x", "b": "y"})
+    clone.git("config", "core.worktree", str(clone.path))
+    monkeypatch.chdir(clone.path / "a")
+    assert git("log", "--format=", "--name-only", "HEAD", "--", "b", git_dir=Path("../.git")) == b"b\n"

@@ -1,0 +1,292 @@
+"""The hub over a real repository: odd sources, lost sources, sources that come late or change their history."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from support.repo import Clone, make_repo
+
+from coordinator.core.task import Task
+from coordinator.ground import survey
+from coordinator.hub import Hub
+from coordinator.service import CannotStart, _refuse_occupied, make_hub
+
+#: Longest wait for something that must happen at once.
+SOON = 30.0
+READY = "# Backlog\n\n## Ready\n\n"
+FIRST = READY + "- [ ] first thing\n"
+
+
+@pytest.fixture(autouse=True)
+def no_other_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return make_repo(tmp_path / "repo", {"BACKLOG.md": FIRST})
+
+
+@asynccontextmanager
+async def running(clone: Clone) -> AsyncIterator[Hub]:
+    """Start a hub as ``agentcom hub`` does, without its door; an error of its loop is the test's."""
+    ground = survey(clone.path)
+    _refuse_occupied(ground)
+    hub = make_hub(ground)
+    try:
+        await hub.start()
+        working = asyncio.create_task(hub.run())
+        try:
+            yield hub
+        finally:
+            hub.stop()
+            await asyncio.wait_for(working, SOON)
+    finally:
+        hub.close()
+
+
+async def look(hub: Hub) -> None:
+    await asyncio.wait_for(hub.reconcile(), SOON)
+
+
+def open_tasks(hub: Hub) -> dict[str, Task]:
+    return {task.spec.title: task for task in hub.core.memory.tasks.values() if task.open}
+
+
+def said(hub: Hub) -> str:
+    return "\n".join(str(problem) for problem in hub.problems)
+
+
+def raw_tree(clone: Clone, *rows: tuple[bytes, bytes, str]) -> str:
+    data = b"".join(mode + b" " + name + b"\0" + bytes.fromhex(oid) for mode, name, oid in rows)
+    return clone.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", input=data)
+
+
+def raw_commit(clone: Clone, tree: str, author: bytes = b"author A <a@x> 1700000000 +0000\n", more: bytes = b"") -> str:
+    head = b"tree %s\nparent %s\n" % (tree.encode(), clone.head().encode())
+    data = head + author + b"committer C <c@x> 1700000000 +0000\n" + more + b"\nhi\n"
+    return clone.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", input=data)
+
+
+async def test_a_merge_from_the_other_side_gives_no_line_the_id_of_another(clone: Clone) -> None:
+    base = clone.head()
+    alices, bobs = "- [ ] alice wants a parser\n", "- [ ] bob wants a logo\n"
+    async with running(clone) as hub:
+        alice = clone.commit({"BACKLOG.md": FIRST + alices})
+        await look(hub)
+        name = open_tasks(hub)["alice wants a parser"].id
+        clone.git("switch", "-q", "-c", "bob", base)
+        clone.commit({"BACKLOG.md": FIRST + bobs})
+        clone.git("merge", "-q", "--no-edit", alice, check=False)
+        clone.commit({"BACKLOG.md": FIRST + alices + bobs}, "merge")
+        clone.git("branch", "-f", "main", "HEAD")
+        await look(hub)
+        assert open_tasks(hub)["alice wants a parser"].id == name
+        assert open_tasks(hub).keys() == {"first thing", "alice wants a parser", "bob wants a logo"}
+
+
+async def test_a_rewritten_history_with_the_same_files_changes_no_task(clone: Clone) -> None:
+    base = clone.head()
+    texts = [FIRST + "- [ ] second task here\n", FIRST + "- [ ] second task here\n- [ ] third job\n"]
+    async with running(clone) as hub:
+        for text in texts:
+            clone.commit({"BACKLOG.md": text})
+        await look(hub)
+        before = dict(hub.core.memory.tasks)
+        clone.git("reset", "-q", "--hard", base)
+        for text in texts:
+            tip = clone.commit({"BACKLOG.md": text}, "reworded")
+        await look(hub)
+        assert hub.observed == tip
+        assert hub.core.memory.tasks == before
+
+
+async def test_a_hub_that_began_without_a_source_observes_it_by_a_merge_whenever_it_comes(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "repo")
+    async with running(clone):
+        pass
+    clone.commit({"BACKLOG.md": FIRST, "x.txt": "1"})
+    async with running(clone) as hub:
+        assert open_tasks(hub).keys() == {"first thing"}
+    assert "x.txt" in clone.tree("agentcom/state")
+    clone.git("merge", "-q", "--ff-only", "agentcom/state")
+
+
+async def test_before_anything_was_observed_a_persons_file_at_a_hub_path_is_in_no_danger(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "repo")
+    async with running(clone) as hub:
+        clone.commit({"BACKLOG.md": FIRST, "status/mine.txt": "mine"})
+        await look(hub)
+        assert hub.observed is None
+        assert "status/ stands on main already" in said(hub)
+    with pytest.raises(CannotStart, match="status/ stands on main already"):
+        async with running(clone):
+            pass
+
+
+ODD_TREES = {
+    "group-writable": [(b"100664", b"z.txt", "blob")],
+    "private": [(b"100600", b"z.txt", "blob")],
+    "no mode": [(b"0", b"z", "blob")],
+    "padded": [(b"040000", b"dir", "tree")],
+    "tree that is a blob": [(b"40000", b"zz", "blob")],
+    "blob that is a tree": [(b"100644", b"zz", "tree")],
+    "two names in one": [(b"100644", b"a/b", "blob")],
+    "no name": [(b"100644", b"", "blob")],
+    "a git dir": [(b"40000", b".GIT ", "tree")],
+    "nowhere": [(b"100644", b"n", "0" * 40)],
+    "missing": [(b"100644", b"n", "12" * 20)],
+}
+
+
+@pytest.mark.parametrize("rows", ODD_TREES.values(), ids=ODD_TREES)
+async def test_a_tree_that_git_would_not_write_is_reported_and_the_last_one_stays_in_force(
+    clone: Clone, rows: list[tuple[bytes, bytes, str]]
+) -> None:
+    oids = {"blob": clone.head("HEAD:BACKLOG.md"), "tree": clone.head("HEAD^{tree}")}
+    tree = raw_tree(
+        clone,
+        (b"100644", b"BACKLOG.md", oids["blob"]),
+        *((mode, name, oids.get(oid, oid)) for mode, name, oid in rows),
+    )
+    await _is_refused_alive(clone, raw_commit(clone, tree))
+
+
+async def test_a_tree_that_is_cut_off_is_reported_and_the_last_one_stays_in_force(clone: Clone) -> None:
+    cut = clone.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", input=b"100644 abc")
+    await _is_refused_alive(clone, raw_commit(clone, cut))
+
+
+@pytest.mark.parametrize("folder", ["tasks", "src"])
+async def test_a_missing_object_is_reported_and_the_last_one_stays_in_force(clone: Clone, folder: str) -> None:
+    inside = raw_tree(clone, (b"100644", b"x.yaml", "12" * 20))
+    tree = raw_tree(clone, (b"40000", folder.encode(), inside))
+    await _is_refused_alive(clone, raw_commit(clone, tree))
+
+
+async def _is_refused_alive(clone: Clone, commit: str) -> None:
+    async with running(clone) as hub:
+        observed = hub.observed
+        clone.git("update-ref", "refs/heads/main", commit)
+        await look(hub)
+        assert hub.observed == observed
+        assert open_tasks(hub).keys() == {"first thing"}
+        assert said(hub)
+    async with running(clone) as again:
+        assert again.observed == observed
+        assert open_tasks(again).keys() == {"first thing"}
+        assert said(again)
+
+
+ODD_HEADS = {
+    "undefined": {"more": b"encoding undefined\n"},
+    "idna": {"more": b"encoding idna\n"},
+    "nul": {"more": b"encoding a\0b\n"},
+    "no author": {"author": b""},
+    "time": {"author": b"author A <a@x> --5 +0000\n"},
+    "long time": {"author": b"author A <a@x> " + b"9" * 5000 + b" +0000\n"},
+}
+
+
+@pytest.mark.parametrize("head", ODD_HEADS.values(), ids=ODD_HEADS)
+async def test_a_commit_with_an_odd_head_is_observed_like_any_other(clone: Clone, head: dict[str, bytes]) -> None:
+    async with running(clone) as hub:
+        odd = raw_commit(clone, clone.head("HEAD^{tree}"), **head)
+        clone.git("update-ref", "refs/heads/main", odd)
+        await look(hub)
+        assert hub.observed == odd
+    async with running(clone) as again:
+        assert again.observed == odd
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage\n", b"12" * 20 + b"\n"])
+async def test_a_broken_source_ref_is_a_problem_until_it_is_whole_again(
+    clone: Clone, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.hub.LOOK_AGAIN", 0.05)
+    ref = clone.path / ".git/refs/heads/main"
+    async with running(clone) as hub:
+        whole = ref.read_bytes()
+        ref.write_bytes(content)
+        await look(hub)
+        assert "cannot be read now" in said(hub)
+        assert open_tasks(hub).keys() == {"first thing"}
+    async with running(clone) as again:
+        assert "cannot be read now" in said(again)
+        note, healed = again._note, asyncio.Event()
+        monkeypatch.setattr(again, "_note", lambda problems: (note(problems), problems or healed.set()))
+        ref.write_bytes(whole)
+        await asyncio.wait_for(healed.wait(), SOON)
+        assert not said(again)
+
+
+async def test_what_was_wrong_with_the_source_is_not_said_any_more_once_it_is_right(clone: Clone) -> None:
+    clone.commit({"tasks/bad.yaml": "titel: x\n"})
+    async with running(clone) as hub:
+        good, wrong_file = clone.head(), said(hub)
+        assert wrong_file.startswith("tasks/bad.yaml:1:1")
+        clone.commit({"Status/x": "1"})
+        await look(hub)
+        assert "only in case" in said(hub)
+        assert wrong_file in said(hub)
+        clone.git("update-ref", "refs/heads/main", good)
+        await look(hub)
+        assert said(hub) == wrong_file
+        clone.git("update-ref", "-d", "refs/heads/main")
+        await look(hub)
+        assert "does not exist" in said(hub)
+        clone.git("update-ref", "refs/heads/main", good)
+        await look(hub)
+        assert said(hub) == wrong_file
+
+
+ROOTED = {".agentcom/BACKLOG.md": FIRST, "agentcom.yaml": "root: .agentcom\n"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ("rooot: .agentcom\n", "agentcom.yaml:1:1: rooot: unknown key"),
+        ("root: .agentcom\ntimeouts: {accept: 60}\n", "agentcom.yaml:2:20: timeouts.accept"),
+        ("root: elsewhere\n", "root: is elsewhere, but this hub keeps its files in .agentcom"),
+        (None, "root: is missing, but this hub keeps its files in .agentcom"),
+    ],
+)
+async def test_no_edit_of_agentcom_yaml_moves_a_hub_that_has_run(tmp_path: Path, edit: str | None, told: str) -> None:
+    clone = make_repo(tmp_path / "repo", ROOTED)
+    async with running(clone) as hub:
+        name = open_tasks(hub)["first thing"].id
+        clone.commit({"agentcom.yaml": edit})
+        await look(hub)
+        assert told in said(hub)
+    async with running(clone) as again:
+        assert again.claim.epoch == 2
+        assert open_tasks(again)["first thing"].id == name
+        assert told in said(again)
+
+
+async def test_a_root_that_is_named_later_deletes_nothing_at_the_top(clone: Clone) -> None:
+    async with running(clone) as hub:
+        clone.commit({"agentcom.yaml": "root: foo\n"})
+        await look(hub)
+        before = clone.tree("agentcom/state")
+    async with running(clone) as again:
+        clone.commit({"z": "1"})
+        await look(again)
+        assert again.claim.epoch == 2
+        assert before.keys() - clone.tree("agentcom/state").keys() == set()
+
+
+@pytest.mark.parametrize("text", ["rooot: .agentcom\n", "root: .GIT\n", "root: a/.Git/b\n", "root: a  b\n"])
+async def test_a_first_hub_does_not_start_on_an_agentcom_yaml_that_may_have_meant_another_root(
+    clone: Clone, text: str
+) -> None:
+    clone.commit({"agentcom.yaml": text})
+    with pytest.raises(CannotStart, match=r"agentcom.yaml:1:") as refused:
+        async with running(clone):
+            pass
+    assert refused.value.exit_code == 65
