@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from coordinator.core.events import (
@@ -41,7 +42,7 @@ from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
-from coordinator.memoir import known_now, read_back, rebuild, wanted_finished
+from coordinator.memoir import held_json, held_problems, known_now, read_back, rebuild, wanted_finished
 from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
 
@@ -85,12 +86,16 @@ class SilentNet:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all."""
+    """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all.
+
+    ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was.
+    """
 
     hub_id: str
     source_ref: str
     version: str = ""
     root: str = "."
+    existing: str = ""
 
 
 @dataclass(slots=True)
@@ -205,8 +210,11 @@ class Hub:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong now: in the hub's own files, with the source as a whole, and in people's files as observed."""
-        return (*self._in_branch, *self._in_source, *self._in_files)
+        """What is wrong now: in the hub's own files, with the source as a whole, and in people's files as observed.
+
+        What waits for a person's confirmation comes first.
+        """
+        return (*held_problems(self.core.memory.held), *self._in_branch, *self._in_source, *self._in_files)
 
     def now(self) -> Now:
         return self._clock.now()
@@ -246,7 +254,8 @@ class Hub:
         Raises what the store raises; Conflict when the branch is not a hub's.
         """
         fold = await self._in(self._journal, self._store.load)
-        rebuilt = await self._in(self._journal, rebuild, self.core, fold, self._observer, self._store, self._source)
+        again = partial(rebuild, existing=self._identity.existing)
+        rebuilt = await self._in(self._journal, again, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
         self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}
         self._closed = fold.closed
@@ -285,8 +294,9 @@ class Hub:
             "source": self._identity.source_ref,
             "policy": self._policy_blob,
             "version": self._identity.version,
+            "held": held_json(self.core.memory.held),
         }
-        return {key: value for key, value in said.items() if value != ""}
+        return {key: value for key, value in said.items() if value not in ("", [])}
 
     def _remember(self, *commits: Commit) -> None:
         for commit in commits:
@@ -345,8 +355,8 @@ class Hub:
         for letter in letters:
             if isinstance(letter.content, _Look):
                 await self._recall(wanted_finished(letter.content.seen.specs.values()))
-                commits += self._take_in(letter.content)
                 decided = self.core.handle(_observed(letter.content.seen), self.now())
+                commits += self._take_in(letter.content)
             else:
                 decided = self.core.handle(letter.content, self.now())
             commits += self._commits_of(decided)
@@ -495,7 +505,7 @@ class Hub:
         self._look_later = asyncio.get_running_loop().call_later(LOOK_AGAIN, self.look)
 
     def _known(self) -> Known:
-        return known_now(self.core.memory, self._backlog, self._policy_blob)
+        return known_now(self.core.memory, self._backlog, self._policy_blob, self._identity.existing)
 
     def _take_in(self, look: _Look) -> tuple[Commit, ...]:
         """Note what was observed; return the commits that say so."""
@@ -562,6 +572,9 @@ def _observed(seen: Observation) -> Observed:
         people,
         seen.undecided,
         seen.undecided_agents,
+        seen.existing,
+        seen.confirms,
+        seen.confirmed,
     )
 
 

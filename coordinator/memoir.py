@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from coordinator.core.backlog import BacklogMap
+from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import FINISHED
 from coordinator.core.reconciler import Core
 from coordinator.core.state import Memory
 from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import layout, loader
 from coordinator.files.observe import Known, Observation, Observer
+from coordinator.files.problem import Problem
 from coordinator.git.history import Record
 from coordinator.ports import Fold
 from coordinator.web.present import rfc3339
@@ -44,10 +46,10 @@ class Blobs(Protocol):
     def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]: ...
 
 
-def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Blobs) -> Rebuilt:
+def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Blobs, *, existing: str = "") -> Rebuilt:
     """Fill an empty core from the branch: statuses and records, and people's specifications as last observed.
 
-    Blocks on git.
+    ``existing`` is the blob of a BACKLOG.md that was there before init. Blocks on git.
     """
     folded = layout.fold(fold.files)
     for record in folded.records.values():
@@ -55,11 +57,14 @@ def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Bl
     core.restore_closed(frozenset(fold.closed))
     baseline: Observation | None = None
     if fold.source is not None:
-        baseline = observer.look(fold.source, fold.source, _known_at_start(core.memory, folded))
+        known = replace(_known_at_start(core.memory, folded), existing=existing)
+        baseline = observer.look(fold.source, fold.source, known)
         core.memory.policy = baseline.policy
         for agent in baseline.agents.values():
             core.memory.put_spec(agent)
     specs = {**folded.specs, **(baseline.specs if baseline else {})}
+    held = _held(folded.hub.get("held"))
+    specs |= _no_longer_there(folded.statuses, specs, source)
     places = baseline.places if baseline else {}
     for task_id, status in sorted(folded.statuses.items()):
         spec = specs.get(task_id) or Spec(task_id, task_id, where=f"tasks/{task_id}.yaml")
@@ -70,18 +75,52 @@ def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Bl
     for task in read_back(core.memory.closed & wanted_finished(specs.values()), fold.closed, shelf, source):
         core.restore(task)
     core.restore_wanted(frozenset(specs))
+    core.restore_held(held)
     return Rebuilt(folded, baseline)
+
+
+def held_json(batches: Iterable[Batch]) -> list[dict[str, Any]]:
+    """Return what is held as ``status/hub.yaml`` keeps it."""
+    return [{"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)} for batch in batches]
+
+
+def held_problems(batches: Iterable[Batch]) -> tuple[Problem, ...]:
+    """Return one line for each batch that waits for a person."""
+    words = {
+        Kind.ADDED: "new ready items came at once and are held",
+        Kind.EXISTING: "items stood here before `agentcom init` and are held",
+        Kind.REMOVED: "open tasks would disappear at once; their removal is held and they stay",
+    }
+    hint = "look with `agentcom confirm --show`, then `agentcom confirm`"
+    return tuple(
+        Problem(f"source commit {batch.commit[:10]}", what=f"{len(batch.ids)} {words[batch.kind]}", hint=hint)
+        for batch in batches
+    )
+
+
+def _held(said: object) -> tuple[Batch, ...]:
+    """Read what is held back from ``status/hub.yaml``."""
+    rows = said if isinstance(said, list) else []
+    return tuple(Batch(str(row["commit"]), Kind(row["kind"]), tuple(map(str, row["ids"]))) for row in rows)
+
+
+def _no_longer_there(statuses: Mapping[str, Status], specs: Mapping[str, Spec], source: Blobs) -> dict[str, Spec]:
+    """Return the specifications of open tasks whose file is gone from the source: their removal may be held."""
+    missing = {name: status.spec for name, status in statuses.items() if name not in specs and status.spec}
+    words = source.blobs(tuple(dict.fromkeys(missing.values()))) if missing else {}
+    return {name: _words_of(name, blob, words) for name, blob in missing.items() if blob in words}
 
 
 def _known_at_start(memory: Memory, folded: layout.Folded) -> Known:
     return _known(memory, folded.statuses, folded.specs, folded.backlog, str(folded.hub.get("policy", "")))
 
 
-def known_now(memory: Memory, backlog: BacklogMap, policy_blob: str) -> Known:
+def known_now(memory: Memory, backlog: BacklogMap, policy_blob: str, existing: str = "") -> Known:
     """Return a running hub's memory as the observer needs it, as values that stay as they are."""
     tasks = list(memory.tasks.values())
     statuses = {task.id: task.status for task in tasks}
-    return _known(memory, statuses, {task.id: task.spec for task in tasks if task.open}, backlog, policy_blob)
+    specs = {task.id: task.spec for task in tasks if task.open}
+    return replace(_known(memory, statuses, specs, backlog, policy_blob), existing=existing)
 
 
 def _known(

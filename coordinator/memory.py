@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from coordinator.git.message import SOURCE, check_message, parse_trailers, trailer
 from coordinator.git.parts import Layout
 from coordinator.git.repo import walk
-from coordinator.ports import HUB_FOLDERS, Author, Commit, Conflict, Entry, Fold, StoreError, Version
+from coordinator.ports import HUB_FOLDERS, Author, Commit, Conflict, Entry, Fold, SourceUnreadable, StoreError, Version
 
 _CLOSED = re.compile(r"status/closed/\d{4}/\d{2}/\d{2}/([a-z0-9][a-z0-9-]{0,63})\.yaml")
 _READ = re.compile(r"BACKLOG\.md|agentcom\.yaml|(?:tasks|agents)/[^/]+")
@@ -170,8 +170,11 @@ class MemorySource:
 
     def entries(self, commit: str) -> Mapping[str, Entry]:
         """Return BACKLOG.md, agentcom.yaml and the direct children of tasks/ and agents/."""
+        whole = next((id for id in self._commits if id.startswith(commit)), None)
+        if whole is None:
+            raise SourceUnreadable(f"there is no commit {commit}")
         entries: dict[str, Entry] = {}
-        for path, content in self._commits[commit].files.items():
+        for path, content in self._commits[whole].files.items():
             top, _, rest = path.partition("/")
             if _READ.fullmatch(path):
                 entries[path] = Entry("100644", _blob(content), len(content))

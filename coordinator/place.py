@@ -78,6 +78,11 @@ class Place:
         """Return what init found, None when it never ran here."""
         return _read(self.folder / "init.json")
 
+    def existing_backlog(self) -> str:
+        """Return the blob id of the BACKLOG.md that was there before init, empty when there was none."""
+        said = (self.read_init() or {}).get("backlog")
+        return said if isinstance(said, str) else ""
+
 
 def new_token() -> str:
     """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8)."""

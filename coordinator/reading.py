@@ -290,12 +290,17 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
     if tip is None:
         note = f"{ground.branch} has no commit yet"
         return Picture(as_of, live=False, summary=counted, time_ms=now, notes=(note,))
-    seen = observer.look(tip, None, Known())
+    seen = observer.look(tip, None, Known(existing=ground.place.existing_backlog()))
     core = Core()
     core.memory.policy = seen.policy
     for agent in seen.agents.values():
         core.memory.put_spec(agent)
-    ready = sum(1 for name in seen.specs if name not in seen.places or seen.places[name][0] is Lane.READY)
+    ready = [name for name in seen.specs if name not in seen.places or seen.places[name][0] is Lane.READY]
+    held = sum(name in seen.existing for name in ready)
+    runs = len(ready) - held
+    notes = [f"{ground.branch} ({tip[:7]}) holds {runs} {'task' if runs == 1 else 'tasks'} that would run"]
+    if held:
+        notes.append(f"{held} that stood here before `agentcom init` wait for `agentcom confirm`")
     return Picture(
         as_of,
         live=False,
@@ -303,7 +308,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
         problems=_problems_json(seen.problems),
         time_ms=now,
         agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
-        notes=(f"{ground.branch} ({tip[:7]}) holds {ready} {'task' if ready == 1 else 'tasks'} that would run",),
+        notes=tuple(notes),
     )
 
 

@@ -147,7 +147,7 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True) ->
         source,
         Observer(source, ground.branch, ground.root),
         SystemClock(),
-        Identity(ground.place.hub_id(), ground.source_ref, __version__, ground.root),
+        Identity(ground.place.hub_id(), ground.source_ref, __version__, ground.root, ground.place.existing_backlog()),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
     )

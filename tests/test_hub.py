@@ -80,8 +80,8 @@ class Bench:
 
     def hub(self, hub_id: str = "h-00000000", **more: object) -> Hub:
         store = MemoryStore(self.branch)
-        hub = Hub(store, self.source, Observer(self.source, "main"), self.clock, Identity(hub_id, "refs/heads/main"),
-                  **more)  # fmt: skip
+        identity = Identity(hub_id, "refs/heads/main", existing=str(more.pop("existing", "")))
+        hub = Hub(store, self.source, Observer(self.source, "main"), self.clock, identity, **more)
         hub.store = store
         hub.net = Net(store)
         return hub
@@ -379,3 +379,44 @@ async def test_a_task_from_a_file_keeps_its_words_when_it_is_read_back(bench: Be
     async with bench.running() as hub:
         (task,) = [task for task in await hub.all_tasks(10) if task.id == "t-x"]
         assert (task.spec.title, task.spec.priority.word) == ("A fine title", "high")
+
+
+async def test_a_removal_that_is_held_stays_held_over_a_restart_and_ends_when_it_is_confirmed(bench: Bench) -> None:
+    files = {f"tasks/t-{n}.yaml": f"title: Task {n}\n".encode() for n in range(8)}
+    bench.source.commit(files)
+    async with bench.running() as hub:
+        await hub.reconcile()
+        gone = bench.source.commit({**dict.fromkeys(files), "BACKLOG.md": None})
+        await hub.reconcile()
+        assert any("would disappear at once" in str(problem) for problem in hub.problems)
+    async with bench.running() as hub:
+        await hub.reconcile()
+        assert sum(task.open for task in hub.core.memory.tasks.values()) == 10
+        assert hub.core.memory.tasks["t-3"].spec.title == "Task 3"
+        bench.source.commit({}, message=f"Yes\n\nAgentcom-Confirm: {gone[:10]}")
+        await hub.reconcile()
+        assert not any(task.open for task in hub.core.memory.tasks.values())
+        assert hub.problems == ()
+
+
+async def test_a_backlog_older_than_init_waits_until_a_person_confirms_the_very_files(bench: Bench) -> None:
+    tip = bench.source.tip()
+    blob = bench.source.entries(tip)["BACKLOG.md"].oid
+    bench.source.commit({"BACKLOG.md": BACKLOG + b"- [ ] third\n"})
+    async with bench.running(existing=blob) as hub:
+        await hub.reconcile()
+        tasks = {task.spec.title: task.status.held for task in hub.core.memory.tasks.values()}
+        assert tasks == {"first": True, "second": True, "third": False}
+        bench.source.commit({}, message=f"Yes\n\nAgentcom-Confirm: {hub.observed}")
+        await hub.reconcile()
+        assert not any(task.status.held for task in hub.core.memory.tasks.values())
+        assert events(bench, hub).count("unheld") == 2
+
+
+async def test_a_backlog_that_was_confirmed_before_the_first_hub_runs_at_once(bench: Bench) -> None:
+    tip = bench.source.tip()
+    blob = bench.source.entries(tip)["BACKLOG.md"].oid
+    bench.source.commit({}, message=f"Yes\n\nAgentcom-Confirm: {tip}")
+    async with bench.running(existing=blob) as hub:
+        await hub.reconcile()
+        assert not any(task.status.held for task in hub.core.memory.tasks.values())

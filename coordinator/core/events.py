@@ -152,7 +152,9 @@ class Observed:
 
     ``specs`` are all specifications in force, ``places`` lane and position of backlog items, ``people`` who changed
     which task last (``by`` for everything else). ``undecided`` (and ``undecided_agents``) are ids of which the
-    source says nothing readable: they stay as they are.
+    source says nothing readable: they stay as they are. ``existing`` are backlog items that stood there before anybody
+    equipped this repository. ``confirms`` names source commits whose held changes a person has looked at;
+    ``confirmed`` tells that this very observation is among them.
     """
 
     commit: str
@@ -164,6 +166,9 @@ class Observed:
     people: Mapping[str, Actor] = field(default_factory=dict)
     undecided: frozenset[str] = frozenset()
     undecided_agents: frozenset[str] = frozenset()
+    existing: frozenset[str] = frozenset()
+    confirms: tuple[str, ...] = ()
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ again.
 from dataclasses import replace
 from typing import Any
 
+from coordinator.core import guards
 from coordinator.core.acting import Step
 from coordinator.core.agent import AgentSpec
 from coordinator.core.events import Actor, Observed, Updated
+from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.policy import Lane
 from coordinator.core.task import Answer, Decision, End, Origin, Spec, Status, Task
@@ -25,16 +27,86 @@ def observe(step: Step, seen: Observed) -> None:
     policy_changed = memory.policy != seen.policy
     memory.policy = seen.policy
     _agents(step, seen)
+    confirmed = _release(step, seen)
+    open_before = sum(1 for _ in memory.open_tasks())
+    held = _hold_new(step, seen)
     for task_id in sorted(seen.specs):
-        _task(step, seen, seen.specs[task_id])
-    for task_id in sorted(memory.wanted - seen.specs.keys() - seen.undecided):
-        task = memory.tasks.get(task_id)
-        if task is not None and task.open:
-            _gone(step, seen, task)
-    memory.wanted = frozenset(seen.specs) | (memory.wanted & seen.undecided)
+        _task(step, seen, seen.specs[task_id], held=task_id in held)
+    kept = _take_away(step, seen, open_before, confirmed)
+    memory.wanted = frozenset(seen.specs) | (memory.wanted & seen.undecided) | kept
     step.find_cycles()
     for task in list(memory.open_tasks()) if policy_changed else []:
         step.refresh(task)
+
+
+# --- guards ----------------------------------------------------------------------------------------------------------
+
+
+def _release(step: Step, seen: Observed) -> frozenset[str]:
+    """Let go of what a person has confirmed, and of what is held no more for any other reason.
+
+    Returns the tasks whose disappearance is confirmed.
+    """
+    memory = step.memory
+    removed: set[str] = set()
+    for batch in memory.held:
+        if not guards.confirms(seen.confirms, batch):
+            continue
+        if batch.kind is Kind.REMOVED:
+            removed.update(batch.ids)
+        memory.held = tuple(one for one in memory.held if one is not batch)
+        for task in (memory.tasks[name] for name in batch.ids if name in memory.tasks):
+            if batch.kind is not Kind.REMOVED and task.status.held:
+                step.apply(Event.HOLD, task, seen.by, what="unheld", held=False, reason=f"confirmed by {seen.by.name}")
+    back = {name for batch in memory.held for name in batch.ids if name in seen.specs}
+    memory.held = guards.without(memory.held, {Kind.REMOVED}, back)
+    waiting = {task.id for task in memory.open_tasks() if task.status.held}
+    released = {name for batch in memory.held for name in batch.ids} - waiting
+    memory.held = guards.without(memory.held, {Kind.ADDED, Kind.EXISTING}, released)
+    ended = {name for batch in memory.held for name in batch.ids if name not in memory.tasks or not _open(step, name)}
+    memory.held = guards.without(memory.held, {Kind.REMOVED}, ended)
+    return frozenset(removed)
+
+
+def _open(step: Step, name: str) -> bool:
+    task = step.memory.tasks.get(name)
+    return task is not None and task.open
+
+
+def _hold_new(step: Step, seen: Observed) -> frozenset[str]:
+    """Return which of the items that become tasks now must wait for a person: too many at once, or older than init."""
+    memory = step.memory
+    born = [
+        name
+        for name, spec in sorted(seen.specs.items())
+        if name not in memory.tasks and name not in memory.closed and spec.origin is Origin.BACKLOG
+        and seen.places.get(name, (Lane.READY, 0))[0] is Lane.READY
+    ]  # fmt: skip
+    existing = tuple(name for name in born if name in seen.existing)
+    added = tuple(name for name in born if name not in seen.existing)
+    if seen.confirmed:
+        return frozenset()
+    if existing:
+        memory.held += (Batch(seen.commit, Kind.EXISTING, existing),)
+    if not guards.too_many_new(len(added)):
+        return frozenset(existing)
+    memory.held += (Batch(seen.commit, Kind.ADDED, added),)
+    return frozenset(existing + added)
+
+
+def _take_away(step: Step, seen: Observed, open_before: int, confirmed: frozenset[str]) -> frozenset[str]:
+    """End what nobody wants any more; return the ids that stay, because too many would disappear at once."""
+    memory = step.memory
+    waiting = {name for batch in memory.held if batch.kind is Kind.REMOVED for name in batch.ids}
+    absent = memory.wanted - seen.specs.keys() - seen.undecided
+    gone = [name for name in sorted(absent - waiting) if _open(step, name) and not memory.tasks[name].status.orphaned]
+    doubtful = [name for name in gone if name not in confirmed]
+    if guards.too_many_removed(len(doubtful), open_before) and not seen.confirmed:
+        memory.held += (Batch(seen.commit, Kind.REMOVED, tuple(doubtful)),)
+        waiting.update(doubtful)
+    for name in (name for name in gone if name not in waiting):
+        _gone(step, seen, memory.tasks[name])
+    return frozenset(waiting)
 
 
 # --- agents ----------------------------------------------------------------------------------------------------------
@@ -80,7 +152,7 @@ def _take_from(step: Step, owner: str, by: Actor, how: str) -> None:
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def _task(step: Step, seen: Observed, spec: Spec) -> None:
+def _task(step: Step, seen: Observed, spec: Spec, *, held: bool) -> None:
     task = step.memory.tasks.get(spec.id)
     before = task.spec if task is not None else Spec(spec.id, spec.title)
     by = seen.people.get(spec.id, seen.by)
@@ -88,7 +160,7 @@ def _task(step: Step, seen: Observed, spec: Spec) -> None:
     if task is None:
         if spec.id in step.memory.closed:
             return
-        step.create(_born(step, spec, by, lane, position), by)
+        step.create(_born(step, spec, by, lane, position, held=held), by)
     elif (task.lane, task.position) != (lane, position):
         step.memory.put(replace(task, lane=lane, position=position))
         step.refresh(step.memory.tasks[spec.id])
@@ -96,9 +168,15 @@ def _task(step: Step, seen: Observed, spec: Spec) -> None:
     _words(step, before, spec, by)
 
 
-def _born(step: Step, spec: Spec, by: Actor, lane: Lane, position: int) -> Task:
-    retries = step.memory.policy.retries.max if spec.max_retries is None else spec.max_retries
-    status = Status(created_at=step.now.wall, created_by=by.name, max_retries=retries, spec=spec.blob, rerun=spec.rerun)
+def _born(step: Step, spec: Spec, by: Actor, lane: Lane, position: int, *, held: bool) -> Task:
+    status = Status(
+        created_at=step.now.wall,
+        created_by=by.name,
+        max_retries=step.memory.policy.retries.max if spec.max_retries is None else spec.max_retries,
+        spec=spec.blob,
+        rerun=spec.rerun,
+        held=held,
+    )
     return Task(spec, status, lane, position)
 
 
@@ -125,7 +203,8 @@ def _edited(step: Step, spec: Spec, by: Actor) -> None:
     else:
         what = "spec_edited"
     event = Event.HOLD if only_hold else Event.SPEC_EDITED
-    after = step.apply(event, task, by, what=what, spec=spec, reason=task.status.reason)
+    explicit = False if what == "taken_over" and task.status.held else None
+    after = step.apply(event, task, by, what=what, spec=spec, held=explicit, reason=task.status.reason)
     owner = task.status.assigned_to
     if after is not None and changed and owner is not None:
         _tell_owner(step, owner, task, changed, None)

@@ -26,6 +26,7 @@ from coordinator.core.events import (
     Started,
     Tick,
 )
+from coordinator.core.guards import Batch
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.scheduler import Why, find_cycles, why
 from coordinator.core.state import Memory
@@ -57,6 +58,10 @@ class Core:
     def restore_wanted(self, ids: frozenset[str]) -> None:
         """Name what the last observation wanted, so that what is gone from the next one is noticed."""
         self.memory.wanted = ids
+
+    def restore_held(self, batches: tuple[Batch, ...]) -> None:
+        """Name what waits for a person's confirmation."""
+        self.memory.held = batches
 
     def why(self, task: Task, now: Now) -> Why | None:
         """Return why a queued task is not being worked on, None when it is not queued."""

@@ -42,6 +42,8 @@ class Cause:
     own_word: bool = False
     #: After this exclusion some fitting enabled agent is left.
     fitting_left: bool = True
+    #: What a person's confirmation, or its lack, makes of ``Status.held``; None leaves it.
+    held: bool | None = None
     #: The owner is connected, knows ``updates`` and still holds the slot.
     keeps_slot: bool = False
     #: The agent gave "busy" to a repeated assign and cannot say what it holds: it means "I hold it".
@@ -268,6 +270,8 @@ def orphan(task: Task, cause: Cause) -> Task:
 
 def edit(task: Task, cause: Cause) -> Task:
     """Take a new specification over; its retries count from now on, and those spent stay spent (S10)."""
+    if cause.held is not None:
+        task = replace(task, status=replace(task.status, held=cause.held))
     if cause.spec is None:
         return task
     most = cause.retries.max if cause.spec.max_retries is None else cause.spec.max_retries

@@ -39,9 +39,7 @@ def hindrance(memory: Memory, task: Task, now: Now) -> Why | None:
     if lane is Lane.DEFERRED:
         return Why("deferred", "its backlog item stands in a deferred lane; move it under a ready heading")
     if task.spec.hold or status.held:
-        return Why(
-            "held", "held; remove `hold: true` from its file" if task.spec.hold else "held until a person confirms it"
-        )
+        return Why("held", _held(task))
     if status.orphaned:
         return Why("orphaned", "its backlog line is gone")
     if task.id in memory.cycles:
@@ -57,6 +55,12 @@ def hindrance(memory: Memory, task: Task, now: Now) -> Why | None:
     if memory.policy.suspend:
         return Why("suspend", "agentcom.yaml says suspend: true; nothing new starts")
     return None
+
+
+def _held(task: Task) -> str:
+    if task.spec.hold:
+        return "held; remove `hold: true` from its file (`agentcom task release`)"
+    return "held until a person has looked: `agentcom confirm --show`, then `agentcom confirm`"
 
 
 def _dependency(memory: Memory, task_id: str) -> str:

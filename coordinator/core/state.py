@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Live
+from coordinator.core.guards import Batch
 from coordinator.core.machine import AgentState, State
 from coordinator.core.policy import Policy
 from coordinator.core.queue import ReadyQueue
@@ -21,7 +22,7 @@ class Memory:
 
     ``tasks`` holds every open task and those finished ones that somebody asked for; ``closed`` the ids of all finished
     tasks that are not in ``tasks``, ``wanted`` the ids that the last observation named, ``later`` the newest words for
-    finished tasks, which are in force once such a task runs again.
+    finished tasks, which are in force once such a task runs again, ``held`` what waits for a person's confirmation.
     ``mono`` and ``wall`` are the timers of the two clocks (seconds and ms);
     ``attempt_left`` holds the seconds left to a blocked attempt, whose clock stands, ``ready_since`` the monotonic
     instant at which each task of the ready queue became runnable.
@@ -34,6 +35,7 @@ class Memory:
         self.policy = Policy()
         self.wanted: frozenset[str] = frozenset()
         self.later: dict[str, Spec] = {}
+        self.held: tuple[Batch, ...] = ()
         self.cycles: dict[str, tuple[str, ...]] = {}
         self.ready = ReadyQueue()
         self.ready_since: dict[str, float] = {}

@@ -6,6 +6,7 @@ this process lives, afterwards from the accepted blob that the hub recorded. Thi
 nothing about tasks; it blocks on git, so the hub runs it in an executor.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -17,12 +18,14 @@ from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Origin, Spec
 from coordinator.files import emitter, limits, loader, markdown
 from coordinator.files.problem import Problem
-from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, Version
+from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, SourceUnreadable, Version
 
 BACKLOG = "BACKLOG.md"
 POLICY = "agentcom.yaml"
 _FILE_MODES = ("100644", "100755")
 _FOLDER_MODE = "040000"
+#: A commit as people name it in a trailer.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}\Z")
 #: Folders of the hub inside people's folders: their content on the source is ignored.
 _HUB_CHILDREN = frozenset(path for path in HUB_FOLDERS if "/" in path)
 
@@ -41,6 +44,7 @@ class Known:
     accepted_tasks      id -> ``status.spec`` of open tasks whose specification is a person's file
     accepted_agents     id -> ``AgentRecord.accepted``
     accepted_policy     blob id of the last good agentcom.yaml (``status/hub.yaml``)
+    existing            blob id of the BACKLOG.md that stood there before anybody equipped this repository, or empty
     complete            False when nobody asked a hub: tasks may exist that are not known here, so that a dependency on
                         an unknown id is no mistake
     """
@@ -52,6 +56,7 @@ class Known:
     accepted_tasks: Mapping[str, str] = field(default_factory=dict)
     accepted_agents: Mapping[str, str] = field(default_factory=dict)
     accepted_policy: str = ""
+    existing: str = ""
     complete: bool = True
 
 
@@ -65,7 +70,9 @@ class Observation:
     wrong and has no last good version at hand: their absence from ``specs`` (or ``agents``) means nothing, the hub
     leaves them as they are. ``backlog_json`` is what ``status/backlog.json`` must hold. ``authors`` names who wrote
     the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and
-    ``time_ms`` are the tip's.
+    ``time_ms`` are the tip's. ``existing`` are items of the first version ever compiled that stood there before anybody
+    equipped this repository. ``confirms`` are the source commits that people confirmed, ``confirmed`` tells whether one
+    of them says just what this one says.
     """
 
     commit: str
@@ -81,7 +88,9 @@ class Observation:
     authors: Mapping[str, Author] = field(default_factory=dict)
     author: Author = Author("", "")  # noqa: RUF009 - a frozen value
     time_ms: int = 0
+    existing: frozenset[str] = frozenset()
     confirms: tuple[str, ...] = ()
+    confirmed: bool = False
 
 
 class Observer:
@@ -118,14 +127,15 @@ class Observer:
 
         algorithm = "sha256" if len(commit) == 64 else "sha1"
         used = known.used | {_id(path) for path in task_files}
+        authors = self._source.authors(commit, observed)
+        tip = authors.get("", Version(commit, Author("", ""), 0))
         compiled = self._look_backlog(commit, observed, entries, replace(known, used=used), policy, algorithm)
+        existing = self._existing(known, tip.confirms, compiled.backlog, policy)
         problems.extend(compiled.problems)
         specs = {**compiled.specs, **tasks}
         others = known.used | undecided | compiled.places.keys() if known.complete else None
         problems.extend(self._dependencies(specs, others, known.finished))
 
-        authors = self._source.authors(commit, observed)
-        tip = authors.get("", Version(commit, Author("", ""), 0))
         return Observation(
             commit=commit,
             specs=specs,
@@ -140,8 +150,23 @@ class Observer:
             authors=_authors(specs, known.backlog, authors),
             author=tip.author,
             time_ms=tip.time_ms,
+            existing=existing,
             confirms=tip.confirms,
+            confirmed=any(self._says_the_same(name, entries) for name in tip.confirms),
         )
+
+    def _says_the_same(self, name: str, entries: Mapping[str, Entry]) -> bool:
+        """Tell whether a commit that a person named holds the very files of this one."""
+        return self._entries_of(name) == entries
+
+    def _entries_of(self, name: str) -> Mapping[str, Entry] | None:
+        """Return the files of a commit that a person named, None when there is no such commit."""
+        if not _COMMIT.match(name):
+            return None
+        try:
+            return self._source.entries(name)
+        except SourceUnreadable:
+            return None
 
     # --- policy -----------------------------------------------------------------------------------------------------
 
@@ -242,6 +267,30 @@ class Observer:
             return _kept(known, last)
         readable = tuple(version for version in versions if isinstance(version, markdown.Parsed))
         return _compile(known, readable, entry.oid, path, algorithm)
+
+    def _existing(
+        self, known: Known, confirms: tuple[str, ...], compiled: BacklogMap, policy: Policy
+    ) -> frozenset[str]:
+        """Return which items of the first version stood there before init, and were not confirmed since."""
+        now = self._backlog[2] if self._backlog is not None else None
+        if not known.existing or known.backlog.blob or not isinstance(now, markdown.Parsed):
+            return frozenset()
+        stood = self._stood(known.existing, now, compiled, policy)
+        for name in confirms:
+            entry = (self._entries_of(name) or {}).get(BACKLOG)
+            if entry is not None:
+                stood -= self._stood(entry.oid, now, compiled, policy)
+        return stood
+
+    def _stood(self, blob: str, now: markdown.Parsed, compiled: BacklogMap, policy: Policy) -> frozenset[str]:
+        """Return which of the items stood in an earlier version already; all of them when that is not at hand."""
+        data = self._source.blobs((blob,), limits.BACKLOG_BYTES).get(blob)
+        before = None if data is None else markdown.read(data, policy)
+        if not isinstance(before, markdown.Parsed):
+            return frozenset(entry.id for entry in compiled.entries)
+        old = {entry.id for entry in carry(BacklogMap(), [before.items]).map.entries}
+        carried = carry(BacklogMap(), [before.items, now.items]).map.entries
+        return frozenset(one.id for one, same in zip(compiled.entries, carried, strict=True) if same.id in old)
 
     def _parse_backlogs(self, oids: list[str], policy: Policy, path: str) -> list[markdown.Parsed | loader.Problems]:
         """Parse versions of BACKLOG.md; the last one is kept for the next look. The id ``""`` is a missing file."""

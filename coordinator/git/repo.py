@@ -328,13 +328,14 @@ class GitSource:
 
     def _seen(self, observed: str | None) -> tuple[str, ...]:
         """Return the arguments that leave out what was observed, or written by the hub, before."""
+        if observed is None:
+            return ()  # the first claim grows out of a source that nobody has observed yet
         state = read_ref(self._repo, self._state_ref)
         return tuple(f"^{commit}" for commit in (observed, state) if commit is not None)
 
     def _new_commits(self, commit: str, observed: str | None) -> Sequence[objects.CommitObject]:
-        if observed is None:
-            return ()
-        out = self._git("rev-list", f"-n{MAX_AUTHOR_COMMITS}", commit, *self._seen(observed))
+        only = () if observed is not None else ("--grep", f"^{CONFIRM}:")  # at first, what was confirmed before any hub
+        out = self._git("rev-list", f"-n{MAX_AUTHOR_COMMITS}", *only, commit, *self._seen(observed))
         return objects.read_commits(self._repo.common_dir, out.decode().split())
 
     def _blob_ids(self, names: Sequence[str]) -> list[str | None]:

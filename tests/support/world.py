@@ -61,9 +61,9 @@ class World:
         self.check(self.seen)
         return self.seen
 
-    def observe(self) -> list[Effect]:
+    def observe(self, commit: str = "c0ffee", **more: object) -> list[Effect]:
         return self.handle(
-            Observed("c0ffee", dict(self.specs), dict(self.places), dict(self.agents), self.policy, PERSON)
+            Observed(commit, dict(self.specs), dict(self.places), dict(self.agents), self.policy, PERSON, **more)
         )
 
     def want(self, *specs: Spec) -> list[Effect]:
