@@ -57,6 +57,8 @@ lifecycle: $(STAMP) ## write docs/lifecycle.md from the tables
 
 bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.scheduler --quick
+	@echo
+	@$(BIN)/python -m benchmarks.yaml --quick
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -30,6 +30,8 @@ from coordinator.files import limits
 #: True when PyYAML came with libyaml; without it the same events come from its pure parser, ten times slower.
 FAST = bool(yaml.__with_libyaml__)
 
+#: The characters of ASCII that may stand in a file: deleting them from its bytes is much faster than a search.
+_PRINTABLE = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -124,7 +126,7 @@ def load(data: bytes, bounds: Bounds = PEOPLE, *, fast: bool = FAST) -> Node | N
     Raises Unreadable for everything that is refused (module docstring). ``fast=False`` uses the pure parser.
     """
     text = decode(data, bounds.size)
-    bad = _UNPRINTABLE.search(text)
+    bad = _UNPRINTABLE.search(text) if data.translate(None, _PRINTABLE) else None
     if bad is not None:
         line, column = _place(text, bad.start())
         raise Unreadable(f"control character U+{ord(bad[0]):04X}", "delete it", line, column)
