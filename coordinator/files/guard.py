@@ -134,7 +134,7 @@ def load(data: bytes, bounds: Bounds = PEOPLE, *, fast: bool = FAST) -> Node | N
     try:
         return _compose(parser.get_event, bounds)
     except yaml.MarkedYAMLError as error:
-        raise _explain(error) from None
+        raise _explain(error, text) from None
     except yaml.YAMLError as error:
         raise Unreadable(f"not readable as YAML: {error}") from None
     finally:
@@ -236,24 +236,55 @@ def _refused(event: Any) -> Unreadable:
     return _at(event, f"the tag {event.tag}", 'delete it; a text that begins with ! needs quotes: "!..."')
 
 
-#: Part of libyaml's message -> what to do about it.
+#: Part of the parser's message -> what to do about it.
 _HINTS = {
-    "mapping values are not allowed": "put quotes around a text that contains a colon",
-    "cannot start any token": "indent with spaces, not tabs, and quote a text that begins with @, ` or %",
-    "could not find expected ':'": "write key: value, or check the indentation",
-    "did not find expected key": "check indentation and quotes",
+    "mapping values are not allowed": "put quotes around a text that contains a colon, or check the indentation",
+    "could not find expected ':'": "write key: value here, or indent it as part of the text above",
     "did not find expected '-' indicator": "check the indentation of the list",
-    "found unexpected end of stream": "close the quote",
-    "did not find expected ',' or": "close the bracket",
+    "sequence entries are not allowed": "begin the list in the next line, or put quotes around the text",
+    "mapping keys are not allowed": "put quotes around a text that begins with a question mark",
+    "tab character": "indent with spaces, not tabs",
+    "found unexpected end of stream": "close the quote that is opened here",
+    "expected ',' or": "close the bracket that is opened here, or put quotes around the text",
+    "unknown escape character": "write \\\\ for a backslash, or use single quotes",
+    "expected comment or line break": "begin the text in the next line, or put quotes around it",
+    "expected a comment or a line break": "begin the text in the next line, or put quotes around it",
 }
+#: Of these the parser notices the end; where it began is the place to look at.
+_BEGAN = ("could not find expected ':'", "found unexpected end of stream", "expected ',' or")
+#: What git leaves in a file that two people changed.
+_CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 
 
-def _explain(error: yaml.MarkedYAMLError) -> Unreadable:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
+    """Say what the parser found, where a person should look, and what helps."""
+    conflict = _CONFLICT.search(text)
+    if conflict is not None:
+        hint = "keep what is right and delete the lines <<<<<<<, ======= and >>>>>>>"
+        return Unreadable("a merge conflict that is not resolved", hint, *_place(text, conflict.start()))
     problem = error.problem or "unknown mistake"
-    hint = next((hint for part, hint in _HINTS.items() if part in problem), "check indentation and quotes")
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-    return Unreadable(f"not readable as YAML: {problem}", hint, line, column)
+    began = error.context_mark if any(part in problem for part in _BEGAN) else None
+    mark = began or error.problem_mark or error.context_mark
+    if mark is None:
+        return Unreadable(f"not readable as YAML: {problem}", "check indentation and quotes")
+    hint = next((hint for part, hint in _HINTS.items() if part in problem), "") or _look_at(text, mark.index)
+    return Unreadable(f"not readable as YAML: {problem}", hint, mark.line + 1, mark.column + 1)
+
+
+def _look_at(text: str, index: int) -> str:
+    """Say what helps where the message alone does not tell: by the characters at the place."""
+    char, before = text[index : index + 1], text[:index].rstrip(" ")[-1:]
+    if char == "\t":
+        return "indent with spaces, not tabs"
+    if text.startswith("```", index):
+        return "delete the line ```: the file holds nothing but YAML"
+    if char in ("@", "`", "%"):
+        return f"put quotes around a text that begins with {char}"
+    if before in ("'", '"'):
+        return "put quotes around the whole text; '' is an apostrophe inside single quotes"
+    if char in ("]", "}"):
+        return "delete the bracket, or put quotes around the text"
+    return "check indentation and quotes"
 
 
 def _place(text: str, offset: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from coordinator.core.agent import AgentRecord, AgentSpec, Token
 from coordinator.core.backlog import BacklogMap, MapEntry, fold
 from coordinator.core.policy import DEFAULT_LANES, Lane, Limits, Policy, RepoTarget, Retries, Timeouts
 from coordinator.core.task import ID_PATTERN, Answer, Attempt, Decision, Origin, Spec, Status, is_id
-from coordinator.files import guard, schema
+from coordinator.files import guard, reader, schema
 from coordinator.files.convert import free
 from coordinator.files.guard import Map, Unreadable
 from coordinator.files.problem import Problem
@@ -101,7 +101,7 @@ def load_policy(path: str, data: bytes, blob: str) -> Policy | Problems:
         return refused(path, error)
     if root is None:
         return Policy(blob=blob)
-    read = schema.read(schema.PolicyFile, root, path)
+    read = reader.read(schema.PolicyFile, root, path)
     if isinstance(read, tuple):
         return read
     file = read.file
@@ -173,7 +173,7 @@ def load_record(path: str, data: bytes) -> AgentRecord | Problems:
         return refused(path, error)
     if root is None:
         return AgentRecord(name)
-    read = schema.read(schema.RecordFile, root, path)
+    read = reader.read(schema.RecordFile, root, path)
     if isinstance(read, tuple):
         return read
     file = read.file
@@ -231,13 +231,13 @@ def marks(data: bytes) -> dict[str, tuple[int, int]]:
 
 
 def _read(
-    model: type[schema.M], path: str, data: bytes, bounds: guard.Bounds = guard.PEOPLE
-) -> schema.Read[schema.M] | Problems:
+    model: type[reader.M], path: str, data: bytes, bounds: guard.Bounds = guard.PEOPLE
+) -> reader.Read[reader.M] | Problems:
     try:
         root = guard.load(data, bounds)
     except Unreadable as error:
         return refused(path, error)
-    return schema.read(model, root, path)
+    return reader.read(model, root, path)
 
 
 def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:

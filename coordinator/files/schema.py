@@ -1,58 +1,49 @@
-"""What may stand in each kind of YAML file: one pydantic model per kind, and one way to report every mistake at once.
+"""What may stand in each kind of YAML file: one pydantic model per kind, made of the kinds of words there are.
 
-Models take guarded nodes (words are still text) and hold plain values. Unknown keys are errors with a suggestion; at
-the top level keys that begin with ``x-`` are kept aside. This module knows neither ids from file names nor core values.
+Models take guarded nodes (words are still text) and hold plain values. ``reader`` reads files with them and reports
+what is wrong. This module knows neither ids from file names nor core values.
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from coordinator.core.agent import Role
 from coordinator.core.machine import State
 from coordinator.core.policy import Lane
 from coordinator.core.task import End, Origin, Priority
 from coordinator.files import convert, limits
-from coordinator.files.convert import kind_of, suggest, wrong
-from coordinator.files.guard import Map, Node, Scalar, Seq
-from coordinator.files.problem import Problem
+from coordinator.files.convert import kind_of, wrong
+from coordinator.files.guard import Map, Scalar, Seq
 
-#: What people write instead -> the key that is meant, where spelling alone would not find it.
-SYNONYMS = {
-    "agent": "assignee",
-    "assigned_to": "assignee",
-    "assign_to": "assignee",
-    "body": "description",
-    "capabilities_needed": "needed_capabilities",
-    "needs": "needed_capabilities",
-    "requires": "needed_capabilities",
-    "depends": "depends_on",
-    "after": "depends_on",
-    "dependencies": "depends_on",
-    "due": "deadline",
-    "complete_by": "deadline",
-    "retries": "max_retries",
-    "tags": "labels",
-    "approve": "review_decision",
-    "skills": "capabilities",
-    "token": "tokens",
-    "branch": "base",
-}
+T = TypeVar("T")
+
+#: A text that means the same between brackets; a comma is taken for one between two entries.
+_IN_BRACKETS = re.compile(r"[\w][\w ,./@-]{0,50}\Z")
 
 
 def _list(node: object) -> object:
     if not isinstance(node, Seq):
-        hint = f"write [{convert.shown(node.value)}]" if isinstance(node, Scalar) else 'write "- " before each entry'
+        short = isinstance(node, Scalar) and _IN_BRACKETS.match(node.value)
+        hint = f"write [{short[0]}]" if short else 'write "- " before each entry'
         raise wrong(f"expected a list, got {kind_of(node)}", hint)
     return node
 
 
-def _mapping(node: object) -> Map:
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse entries that stand there already; the error tells which they are."""
+    doubles = tuple(number for number, value in enumerate(values) if value in values[:number])
+    if doubles:
+        raise PydanticCustomError("doubles", "stands twice", {"doubles": doubles})
+    return values
+
+
+def _mapping(node: object, hint: str = "write key: value lines, indented") -> Map:
     if not isinstance(node, Map):
-        raise wrong(f"expected a mapping, got {kind_of(node)}", "write key: value lines, indented")
+        raise wrong(f"expected a mapping, got {kind_of(node)}", hint)
     return node
 
 
@@ -65,14 +56,14 @@ def _priority(node: object) -> Priority:
 
 
 def _review(node: object) -> bool:
-    value = convert.text(node)
+    value = convert.text(node, "required or none")
     if value in ("required", "none"):
         return value == "required"
     raise wrong(f"expected required or none, got {convert.shown(value)}", "write review: required, or delete the line")
 
 
 def _lane(node: object) -> Lane:
-    spelled = convert.text(node).strip().lower().replace(" ", "_").replace("-", "_")
+    spelled = convert.text(node, "a lane").strip().lower().replace(" ", "_").replace("-", "_")
     return Lane(convert.choice(*Lane)(spelled))
 
 
@@ -103,8 +94,6 @@ def _root(node: object) -> str:
     return value
 
 
-T = TypeVar("T")
-
 Text = Annotated[str, BeforeValidator(convert.text)]
 Word = Annotated[str, BeforeValidator(convert.word)]
 Name = Annotated[str, BeforeValidator(convert.name)]
@@ -115,7 +104,7 @@ Bool = Annotated[bool, BeforeValidator(convert.boolean)]
 Time = Annotated[int, BeforeValidator(convert.time)]
 Deadline = Annotated[int, BeforeValidator(convert.deadline)]
 Duration = Annotated[float, BeforeValidator(convert.duration)]
-Count = Annotated[int, BeforeValidator(convert.integer(0, 2**53))]
+Count = Annotated[int, BeforeValidator(convert.integer(0, convert.LARGEST))]
 Retry = Annotated[int, BeforeValidator(convert.integer(0, limits.RETRIES))]
 Rerun = Annotated[int, BeforeValidator(convert.integer(0, limits.RERUNS))]
 Slots = Annotated[int, BeforeValidator(convert.integer(1, 1_000_000))]
@@ -124,6 +113,7 @@ Review = Annotated[bool, BeforeValidator(_review)]
 Sha256 = Annotated[str, BeforeValidator(_sha256)]
 Hex = Annotated[str, BeforeValidator(_hex)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_list)]
+Distinct = Annotated[tuple[T, ...], BeforeValidator(_list), AfterValidator(_distinct)]
 Named = Annotated[dict[str, T], BeforeValidator(_mapping)]
 Free = Annotated[dict[str, Any], BeforeValidator(_free_mapping)]
 
@@ -133,10 +123,17 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
+    @classmethod
+    def needed(cls) -> list[str]:
+        """Return the keys that must be there."""
+        return [key for key, field in cls.model_fields.items() if field.is_required()]
+
     @model_validator(mode="before")
     @classmethod
     def _present(cls, node: object) -> object:
-        return {key: value for key, value in _mapping(node).items() if not (isinstance(value, Scalar) and value.null)}
+        keys = cls.needed() or list(cls.model_fields)[:1]
+        given = _mapping(node, f"write {{{', '.join(f'{key}: ...' for key in keys)}}}")
+        return {key: value for key, value in given.items() if not (isinstance(value, Scalar) and value.null)}
 
 
 # --- people's files -------------------------------------------------------------------------------------------------
@@ -159,8 +156,8 @@ class TaskFile(Model):
     title: Title
     description: Description = ""
     priority: PriorityWord = Priority.NORMAL
-    needed_capabilities: Many[Word] = ()
-    depends_on: Many[Id] = ()
+    needed_capabilities: Distinct[Word] = ()
+    depends_on: Distinct[Id] = ()
     assignee: Id | None = None
     max_retries: Retry | None = None
     timeout: Duration | None = None
@@ -175,14 +172,20 @@ class TaskFile(Model):
     repo: Name | None = None
     base: Name | None = None
     kind: Annotated[str, BeforeValidator(convert.choice("code", "note"))] | None = None
-    labels: Many[Word] = ()
+    labels: Distinct[Word] = ()
     acceptance: Many[Text] = ()
     metadata: Free = Field(default_factory=dict)
 
 
 class HubTaskFile(TaskFile):
-    """``tasks/backlog/<id>.yaml``, ``tasks/api/<id>.yaml`` and their closed twins: what the hub made."""
+    """``tasks/backlog/<id>.yaml``, ``tasks/api/<id>.yaml`` and their closed twins: what the hub made.
 
+    What it wrote once it must always be able to read, so words that stand twice pass here.
+    """
+
+    needed_capabilities: Many[Word] = ()
+    depends_on: Many[Id] = ()
+    labels: Many[Word] = ()
     origin: Annotated[Origin, BeforeValidator(_enum(Origin))]
     done: Bool = False
 
@@ -197,7 +200,7 @@ class AgentFile(Model):
     """``agents/<id>.yaml``."""
 
     name: Word = ""
-    capabilities: Many[Word] = ()
+    capabilities: Distinct[Word] = ()
     role: Annotated[Role, BeforeValidator(_enum(Role))] = Role.AGENT
     kind: Annotated[str, BeforeValidator(convert.choice("agent", "person"))] = "agent"
     tokens: Many[TokenPart] = ()
@@ -299,102 +302,3 @@ class RecordFile(Model):
     tokens: Many[TokenPart] = ()
     revoked: Many[Sha256] = ()
     accepted: Hex = ""
-
-
-# --- reading with all mistakes at once ------------------------------------------------------------------------------
-
-M = TypeVar("M", bound=Model)
-
-
-@dataclass(frozen=True, slots=True)
-class Read(Generic[M]):
-    """One file as read: the model, the ``x-`` keys, and the place (line, column) of each value at the top level."""
-
-    file: M
-    extra: dict[str, Any]
-    marks: dict[str, tuple[int, int]]
-
-
-def read(model: type[M], root: Node | None, path: str) -> Read[M] | tuple[Problem, ...]:
-    """Return one file as read, or every mistake in it, in the order of the file."""
-    if root is None:
-        return (Problem(path, what="the file is empty", hint=_start(model)),)
-    if not isinstance(root, Map):
-        what = f"expected key: value lines, got {kind_of(root)}"
-        return (Problem(path, root.line, root.column, "", what, _start(model)),)
-    extra = {key: convert.free(value) for key, value in root.items() if key.startswith("x-")}
-    body: Map = root
-    if extra:
-        body = Map(root.line, root.column)
-        body.update((key, value) for key, value in root.items() if key not in extra)
-        body.marks = root.marks
-    try:
-        file = model.model_validate(body)
-    except ValidationError as error:
-        found = (_problem(model, body, path, one) for one in error.errors(include_url=False, include_input=False))
-        return tuple(sorted(dict.fromkeys(found)))
-    return Read(file, extra, {key: (node.line, node.column) for key, node in root.items()})
-
-
-def _start(model: type[Model]) -> str:
-    required = [key for key, field in model.model_fields.items() if field.is_required()]
-    return f"begin with {required[0]}: ..." if required else "delete it or write key: value lines"
-
-
-def _problem(model: type[Model], root: Map, path: str, error: ErrorDetails) -> Problem:
-    """Turn one pydantic error into a problem with its place in the file."""
-    place, line, column = _locate(root, error["loc"], key_only=error["type"] == "extra_forbidden")
-    name = str(error["loc"][-1]) if error["loc"] else ""
-    match error["type"]:
-        case "wrong":
-            context = error["ctx"]
-            return Problem(path, line, column, place, str(context["what"]), str(context["hint"]))
-        case "extra_forbidden":
-            known = _keys(model, error["loc"][:-1])
-            close = SYNONYMS.get(name.lower().replace("-", "_"), "")
-            hint = f"did you mean {close}?" if close in known else suggest(name, known)
-            if not hint:
-                hint = f"write x-{name} to keep it" if len(error["loc"]) == 1 else "delete it"
-            return Problem(path, line, column, convert.shown(place), "unknown key", hint)
-        case "missing":
-            return Problem(path, line, column, place, "is missing", f"add {name}: ...")
-        case _:  # pragma: no cover - every reader above raises ``wrong``
-            return Problem(path, line, column, place, error["msg"])
-
-
-def _locate(root: Map, loc: tuple[int | str, ...], *, key_only: bool) -> tuple[str, int, int]:
-    """Follow a pydantic location through the nodes, as far as it goes: field as people write it, line, column."""
-    node: Any = root
-    field = ""
-    line, column = root.line, root.column
-    for depth, step in enumerate(loc):
-        if isinstance(step, int):
-            field += f"[{step}]"
-            inside = isinstance(node, Seq) and step < len(node)
-        else:
-            field += f".{step}" if field else step
-            inside = isinstance(node, Map) and step in node
-        if not inside:
-            return field, line, column
-        if key_only and depth == len(loc) - 1:
-            line, column = node.marks[step]
-        else:
-            node = node[step]
-            line, column = node.line, node.column
-    return field, line, column
-
-
-def _keys(model: type[Model], loc: tuple[int | str, ...]) -> tuple[str, ...]:
-    """Return the keys that a mapping inside a file knows, by following the annotations."""
-    kind: Any = model
-    for step in loc:
-        if isinstance(step, str) and isinstance(kind, type) and issubclass(kind, Model) and step in kind.model_fields:
-            kind = _part(kind.model_fields[step].annotation) or kind
-    return tuple(kind.model_fields)
-
-
-def _part(annotation: Any) -> type[Model] | None:
-    """Find the model inside ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``."""
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _part(part)) is not None), None)
