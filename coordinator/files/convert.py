@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from coordinator.core.task import ID_PATTERN, is_id
-from coordinator.files import limits
+from coordinator.files import limits, secrets
 from coordinator.files.guard import Map, Node, Scalar, Seq
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,40})?)([smhd])\Z")
@@ -62,7 +62,8 @@ def kind_of(node: object) -> str:
 
 
 def shown(text: str) -> str:
-    """Return ``text`` short and in one line, for a message."""
+    """Return ``text`` short, in one line and without secrets, for a message."""
+    text = secrets.hide(text)
     flat = " ".join(_CONTROL.sub(" ", text).split())
     return (flat or '""') if len(flat) <= 60 else flat[:57] + "..."
 
@@ -159,8 +160,9 @@ def identifier(node: object) -> str:
     if ID_PATTERN.match(value):
         raise wrong(f"{value} is a reserved word and no id", "write the id of a task or an agent")
     meant = "-".join(value.lower().replace("_", " ").split())
+    close = is_id(meant) and not secrets.find(value)
     rule = "write lower-case letters, digits and -, at most 64"
-    raise wrong(f"{shown(value)} is no id", f"did you mean {meant}?" if is_id(meant) else rule)
+    raise wrong(f"{shown(value)} is no id", f"did you mean {meant}?" if close else rule)
 
 
 def boolean(node: object) -> bool:

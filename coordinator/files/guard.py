@@ -26,6 +26,7 @@ from yaml import (
 )
 
 from coordinator.files import limits
+from coordinator.files.secrets import hide
 
 #: True when PyYAML came with libyaml; without it the same events come from its pure parser, ten times slower.
 FAST = bool(yaml.__with_libyaml__)
@@ -128,7 +129,7 @@ def load(data: bytes, bounds: Bounds = PEOPLE, *, fast: bool = FAST) -> Node | N
     text = decode(data, bounds.size)
     bad = _UNPRINTABLE.search(text) if data.translate(None, _PRINTABLE) else None
     if bad is not None:
-        line, column = _place(text, bad.start())
+        line, column = place(text, bad.start())
         raise Unreadable(f"control character U+{ord(bad[0]):04X}", "delete it", line, column)
     parser: Any = yaml.CLoader(text) if fast else yaml.SafeLoader(text)
     try:
@@ -198,7 +199,7 @@ def _compose(get_event: Callable[[], Any], bounds: Bounds) -> Node | None:
                 raise _at(event, "a %TAG line", "delete it")
             continue
         elif kind is AliasEvent:
-            raise _at(event, f"the alias *{event.anchor}", "write the value out")
+            raise _at(event, f"the alias *{hide(event.anchor)}", "write the value out")
         elif kind is StreamStartEvent or kind is DocumentEndEvent:
             continue
         else:  # pragma: no cover - PyYAML has no other events
@@ -221,7 +222,7 @@ def _key(top: Any, node: Any, event: Any) -> str:
         raise _at(event, "an empty key", "write the name before the colon")
     if key in top:
         line, _ = top.marks[key]
-        raise _at(event, f"the key {key} stands twice", f"delete one (the first is in line {line})")
+        raise _at(event, f"the key {hide(key)} stands twice", f"delete one (the first is in line {line})")
     top.marks[key] = (node.line, node.column)
     return key
 
@@ -232,8 +233,8 @@ def _at(event: Any, what: str, hint: str) -> Unreadable:
 
 def _refused(event: Any) -> Unreadable:
     if event.anchor is not None:
-        return _at(event, f"the anchor &{event.anchor}", "delete it and write values out where they are used")
-    return _at(event, f"the tag {event.tag}", 'delete it; a text that begins with ! needs quotes: "!..."')
+        return _at(event, f"the anchor &{hide(event.anchor)}", "delete it and write values out where they are used")
+    return _at(event, f"the tag {hide(event.tag)}", 'delete it; a text that begins with ! needs quotes: "!..."')
 
 
 #: Part of the parser's message -> what to do about it.
@@ -261,7 +262,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
     conflict = _CONFLICT.search(text)
     if conflict is not None:
         hint = "keep what is right and delete the lines <<<<<<<, ======= and >>>>>>>"
-        return Unreadable("a merge conflict that is not resolved", hint, *_place(text, conflict.start()))
+        return Unreadable("a merge conflict that is not resolved", hint, *place(text, conflict.start()))
     problem = error.problem or "unknown mistake"
     began = error.context_mark if any(part in problem for part in _BEGAN) else None
     mark = began or error.problem_mark or error.context_mark
@@ -287,7 +288,7 @@ def _look_at(text: str, index: int) -> str:
     return "check indentation and quotes"
 
 
-def _place(text: str, offset: int) -> tuple[int, int]:
+def place(text: str, offset: int) -> tuple[int, int]:
     """Return line and column, counted from 1, of an offset."""
     start = text.rfind("\n", 0, offset) + 1
     return text.count("\n", 0, offset) + 1, offset - start + 1

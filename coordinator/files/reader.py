@@ -59,7 +59,7 @@ def read(model: type[M], root: Node | None, path: str) -> Read[M] | tuple[Proble
         return (Problem(path, what="the file is empty", hint=_start(model)),)
     if not isinstance(root, Map):
         glued = _GLUED.match(root.value) if isinstance(root, Scalar) else None
-        hint = f"write a blank after the colon: {glued[1]}: ..." if glued else _start(model)
+        hint = f"write a blank after the colon: {shown(glued[1])}: ..." if glued else _start(model)
         return (Problem(path, root.line, root.column, "", f"expected key: value lines, got {kind_of(root)}", hint),)
     extra = {key: convert.free(value) for key, value in root.items() if key.startswith("x-")}
     body: Map = root

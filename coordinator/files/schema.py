@@ -28,7 +28,7 @@ _IN_BRACKETS = re.compile(r"[\w][\w ,./@-]{0,50}\Z")
 def _list(node: object) -> object:
     if not isinstance(node, Seq):
         short = isinstance(node, Scalar) and _IN_BRACKETS.match(node.value)
-        hint = f"write [{short[0]}]" if short else 'write "- " before each entry'
+        hint = f"write [{convert.shown(short[0])}]" if short else 'write "- " before each entry'
         raise wrong(f"expected a list, got {kind_of(node)}", hint)
     return node
 
