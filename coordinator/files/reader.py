@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from coordinator.files import convert
+from coordinator.files import convert, secrets
 from coordinator.files.convert import kind_of, shown, suggest
 from coordinator.files.guard import Map, Node, Scalar, Seq
 from coordinator.files.problem import Problem
@@ -140,8 +140,9 @@ def _meant(model: type[Model], loc: tuple[int | str, ...]) -> str:
         below = _part(field.annotation)
         if below is not None and name in below.model_fields:
             return f"write it below {key}:, indented"
-    kept = "x-" + re.sub(r"\Ax[-_]", "", name.lower())
-    return f"write {shown(kept)} to keep it" if len(loc) == 1 else "delete it"
+    if len(loc) > 1 or secrets.find(name):
+        return "delete it"
+    return f"write x-{shown(re.sub(r'^x[-_]', '', name.lower()))} to keep it"
 
 
 def _locate(root: Map, loc: tuple[int | str, ...], *, at_key: bool = False) -> _Place:

@@ -180,6 +180,9 @@ def test_no_message_repeats_a_secret(key, shape):
             f"{word}: x\n{word}: y\n",
             f"{word}:x",
             f"{word}: [\n",
+            f"title: x\n{word}: y\n",
+            f"title: x\nanswer: {{generation: 1, text: x, {word}: y}}\n",
+            f"title: x\nmetadata: {{{word}: {{password: y}}}}\n",
         ):
             for problem in problems(task(text)):
                 said = problem.replace("sk-ant-", "")
