@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle bench clean
+.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -55,8 +55,13 @@ format: $(STAMP) ## format the code
 lifecycle: $(STAMP) ## write docs/lifecycle.md from the tables
 	@$(BIN)/python -m coordinator.drawing > docs/lifecycle.md
 
+schemas: $(STAMP) ## write docs/schemas from the models of people's files
+	@$(BIN)/python -m coordinator.files.editors docs/schemas
+
 bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.scheduler --quick
+	@echo
+	@$(BIN)/python -m benchmarks.yaml --quick
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

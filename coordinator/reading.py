@@ -15,7 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -313,10 +313,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
 
 
 def _problems_json(problems: Iterable[Problem]) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
-        for p in problems
-    )
+    return tuple(asdict(problem) for problem in problems)
 
 
 def _count(tasks: Mapping[str, Task]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,7 @@ class HubView:
         return [present.agent_json(agents[name]) for name in sorted(agents)]
 
     def problem_list(self) -> list[dict[str, Any]]:
-        return [
-            {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
-            for p in self._hub.problems
-        ]
+        return [asdict(problem) for problem in self._hub.problems]
 
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "task": ("task", "List tasks, show one, say why one waits."),
     "log": ("log", "Show the audit trail, of everything or of one task."),
     "validate": ("validate", "Check what people write before it is committed."),
+    "schema": ("schema", "Print what may stand in a file, for editors."),
     "demo": ("demo", "See it work: a fresh repository, a real hub, real sidecars."),
 }
 EXIT_FAILED = 1

@@ -55,7 +55,9 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
     if (ground.repo.work_tree / path).exists():
         fail(f"{path} is there already: choose another id, or remove that file and commit")
     token = new_token()
-    lines = [f"name: {quoted(name or agent_id)}"]
+    beside = (ground.repo.work_tree / ground.path("agents/agent.schema.json")).is_file()
+    lines = ["# yaml-language-server: $schema=agent.schema.json"] if beside else []
+    lines.append(f"name: {quoted(name or agent_id)}")
     if words:
         lines.append(f"capabilities: [{', '.join(quoted(word) for word in words)}]")
     lines += ["role: agent", "tokens:", f"  - sha256: {digest(token)}", f"    prefix: {token[:8]}"]

@@ -1,13 +1,10 @@
 """``agentcom init``: make a repository, or equip one that is there, without asking anything."""
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-import coordinator
 from coordinator.cli.common import (
     EXIT_CONFIG,
     EXIT_NO_REPOSITORY,
@@ -19,12 +16,13 @@ from coordinator.cli.common import (
     refuse,
 )
 from coordinator.cli.reading_options import open_ground
+from coordinator.cli.template import SCHEMAS, schema, template
 
 if TYPE_CHECKING:
     from coordinator.git.repo import Repo
     from coordinator.ground import Ground
 
-#: What init lays down below root; each file only where there is none.
+#: What init lays down below root besides the schemas; each file only where there is none.
 TEMPLATE = (
     "BACKLOG.md",
     "tasks/README.md",
@@ -52,8 +50,11 @@ def command(directory: Path, as_json: bool) -> None:
     name = ground.path("BACKLOG.md")
     existed = (top / name).is_file()
     before = blob_id((top / name).read_bytes()) if existed else None
+    sources = {file: template(file) for file in TEMPLATE} | {file: schema(kind) for file, kind in SCHEMAS.items()}
     missing = {
-        ground.path(file): _template(file).read_bytes() for file in TEMPLATE if not (top / ground.path(file)).exists()
+        ground.path(file): source.read_bytes()
+        for file, source in sources.items()
+        if not (top / ground.path(file)).exists()
     }
     commit: str | None = None
     try:
@@ -160,14 +161,3 @@ def _refuse_occupied(ground: "Ground", top: Path) -> None:
     problems = () if tip is None else GitSource(ground.repo, ground.source_ref, ground.root).problems(tip, first=True)
     if problems:
         fail("; ".join(problems), EXIT_CONFIG)
-
-
-def _template(name: str) -> Traversable:
-    """Return a template file: from the installed package, or from the top of a checkout."""
-    installed = files("coordinator") / "template" / name
-    if installed.is_file():
-        return installed
-    checkout = Path(coordinator.__file__).parent.parent / name
-    if not checkout.is_file():
-        fail(f"the template {name} is missing from this installation: install AgentCom again")
-    return checkout

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.cli.common import directory_option, fail, json_option, local_time, print_json, print_table
+from coordinator.cli.common import (
+    EXIT_FILES_WRONG,
+    directory_option,
+    fail,
+    json_option,
+    local_time,
+    print_json,
+    print_table,
+)
 from coordinator.cli.reading_options import hub_option, look, say_origin
+from coordinator.cli.status_cmd import problem_line
 
 if TYPE_CHECKING:
     from coordinator.reading import Picture
@@ -93,12 +102,13 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
 @hub_option
 @json_option
 def why(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
-    """Say why a task is not being worked on."""
+    """Say why a task is not being worked on, and what is wrong with its file or its line of BACKLOG.md."""
     picture = look(directory, hub, task_id=task_id)
     task = _only(picture, task_id)
     reason = task["why"]
+    problems = _problems(picture, task_id)
     if as_json:
-        print_json({**picture.origin, "id": task_id, "status": task["status"], "why": reason})
+        print_json({**picture.origin, "id": task_id, "status": task["status"], "why": reason, "problems": problems})
         return
     as_of = "" if picture.live else f" ({picture.as_of})"
     if reason is None:
@@ -106,11 +116,22 @@ def why(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
         click.echo(f"{task_id} does not wait: it is {task['status']}{owner}{as_of}")
     else:
         click.echo(f"{reason['code']}: {reason['text']}{as_of}")
+    for problem in problems:
+        click.echo(problem_line(problem))
+    if problems:
+        click.echo("until that is mended, its last good version is in force")
+
+
+def _problems(picture: "Picture", task_id: str) -> list[Mapping[str, Any]]:
+    """Return what keeps the newest version of a task's file or line from being in force."""
+    return [problem for problem in picture.problems if problem.get("task_id") == task_id]
 
 
 def _only(picture: "Picture", task_id: str) -> Mapping[str, Any]:
     for task in picture.tasks:
         return task
+    if problems := "; ".join(problem_line(problem) for problem in _problems(picture, task_id)):
+        fail(f"there is no task {task_id} yet, because something is wrong: {problems}", EXIT_FILES_WRONG)
     fail(f"there is no task {task_id} ({picture.as_of}); `agentcom task list --all` shows the ids")
 
 

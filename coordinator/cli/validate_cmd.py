@@ -1,7 +1,9 @@
 """``agentcom validate``: the hub's own reading of people's files, before the commit."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +15,7 @@ from coordinator.cli.common import (
     directory_option,
     fail,
     json_option,
+    one_line,
     print_json,
 )
 from coordinator.cli.status_cmd import problem_line
@@ -21,12 +24,22 @@ from coordinator.cli.status_cmd import problem_line
 @click.command("validate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @directory_option
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="json: one object, as --json. github: annotations of a GitHub workflow.",
+)
 @json_option
-def command(paths: tuple[Path, ...], directory: Path, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], directory: Path, shape: str, as_json: bool) -> None:
     """Check BACKLOG.md, agentcom.yaml, tasks/ and agents/ as they are saved here, or only PATHS.
 
     Exit code 65 when something is wrong.
     """
+    from dataclasses import asdict
+
     from coordinator.files.validate import validate
     from coordinator.git.repo import NoRepository, find_repo, head_ref
     from coordinator.ground import CannotStart, survey
@@ -44,19 +57,32 @@ def command(paths: tuple[Path, ...], directory: Path, as_json: bool) -> None:
         branch = (head_ref(repo) or "main").removeprefix("refs/heads/")
     top = repo.work_tree
     relative = [_below(top, path) for path in paths]
-    problems = [
-        {"path": p.path, "line": p.line, "column": p.column, "field": p.field, "what": p.what, "hint": p.hint}
-        for p in validate(top, relative, source_branch=branch)
-    ]
-    if as_json:
+    problems = [asdict(problem) for problem in validate(top, relative, source_branch=branch)]
+    if as_json or shape == "json":
         print_json({"problems": problems, "count": len(problems)})
     else:
         for problem in problems:
-            click.echo(problem_line(problem))
+            click.echo(_annotation(problem) if shape == "github" else problem_line(problem))
         if not problems:
             click.echo("ok: nothing is wrong")
     if problems:
         raise click.exceptions.Exit(EXIT_FILES_WRONG)
+
+
+def _annotation(problem: Mapping[str, Any]) -> str:
+    """Return a problem as a workflow command of GitHub: an error at its place in the file."""
+    title = f"AgentCom: {problem['field']}" if problem["field"] else "AgentCom"
+    places = {"file": problem["path"], "line": problem["line"], "col": problem["column"], "title": title}
+    properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in places.items() if value)
+    text = ", ".join(part for part in (problem["what"], problem["hint"]) if part)
+    return f"::error {properties}::{_escaped(one_line(text))}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """Write what would end a workflow command, or ``more``, as GitHub reads it back."""
+    for char in "%\r\n" + more:
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
 
 
 def _below(top: Path, path: Path) -> Path:

@@ -13,23 +13,29 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from coordinator.core.task import is_id
-from coordinator.files import limits
+from coordinator.core.task import ID_PATTERN, is_id
+from coordinator.files import limits, secrets
 from coordinator.files.guard import Map, Node, Scalar, Seq
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,40})?)([smhd])\Z")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+#: How people write durations elsewhere, for a suggestion: ``1h30m``, ``30 min``, ``2 hours``.
+_LOOSE = re.compile(r"([0-9]{1,6})\s{0,3}(s|m|h|d|secs?|mins?|hrs?|seconds?|minutes?|hours?|days?)(?![a-z])\s{0,3}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})?\Z"
 )
-_INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
+_INTEGER = re.compile(r"-?[0-9]+\Z")
 _YES = frozenset("yes y on 1 true".split())
 _NO = frozenset("no n off 0 false".split())
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?\Z")
 #: Longest run of digits that is read as a number; longer ones stay text.
 _DIGITS = 400
+#: No whole number in a file has more characters.
+_INTEGER_CHARS = 19
+#: The largest whole number that every JSON reader keeps exactly.
+LARGEST = 2**53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 DAY_MS = 86_400_000
@@ -56,9 +62,10 @@ def kind_of(node: object) -> str:
 
 
 def shown(text: str) -> str:
-    """Return ``text`` short and in one line, for a message."""
+    """Return ``text`` short, in one line and without secrets, for a message."""
+    text = secrets.hide(text)
     flat = " ".join(_CONTROL.sub(" ", text).split())
-    return flat if len(flat) <= 60 else flat[:57] + "..."
+    return (flat or '""') if len(flat) <= 60 else flat[:57] + "..."
 
 
 def suggest(word: str, known: tuple[str, ...], otherwise: str = "") -> str:
@@ -69,22 +76,41 @@ def suggest(word: str, known: tuple[str, ...], otherwise: str = "") -> str:
     return f"did you mean {close[0]}?" if close else otherwise
 
 
-def text(node: object) -> str:
-    """Read any text as it was written."""
+def text(node: object, expected: str = "a text") -> str:
+    """Read any text as it was written; ``expected`` names for a message what should have stood there."""
     if isinstance(node, str):
         return node
     if not isinstance(node, Scalar):
-        inner = node[0] if isinstance(node, Seq) and len(node) == 1 else None
-        hint = f'did you mean "- {shown(inner.value)}"?' if isinstance(inner, Scalar) else "write one text"
-        raise wrong(f"expected a word, got {kind_of(node)}", hint)
+        raise wrong(f"expected {expected}, got {kind_of(node)}", _unwrapped(node, expected))
     if node.null:
-        raise wrong("expected a word, got nothing", "write one, or delete the line")
+        raise wrong(f"expected {expected}, got nothing", "write one, or delete the line")
     return node.value
+
+
+def _unwrapped(node: object, expected: str) -> str:
+    """Say how to write the one word that somebody wrote as a list or a mapping."""
+    match node:
+        case Seq() if len(node) == 1 and isinstance(inner := node[0], Scalar):
+            return f"write {shown(inner.value)} without brackets or dash"
+        case Map() if len(node) == 1 and expected in ("a word", "a text"):
+            ((key, value),) = node.items()
+            if isinstance(value, Scalar):
+                return f'put quotes around it: "{shown(f"{key}: {value.value}")}"'
+    return "write one of them" if expected.startswith("one of") else f"write {expected}"
+
+
+def as_entries(node: Seq) -> str:
+    """Say how to write in a list what somebody wrote as a list inside it."""
+    words = [inner.value for inner in node if isinstance(inner, Scalar)]
+    if len(words) < len(node) or not words:
+        return "write one word for each entry"
+    meant = ", ".join(f'"- {shown(word)}"' for word in words[:3]) + (" and so on" if len(words) > 3 else "")
+    return f"did you mean {meant}?" if len(words) == 1 else f"write each in a line of its own: {meant}"
 
 
 def word(node: object) -> str:
     """Read a name: one line, not empty, at most ``limits.WORD_CHARS`` characters, outer blanks dropped."""
-    value = text(node).strip()
+    value = text(node, "a word").strip()
     if not value:
         raise wrong("expected a word, got an empty text", "write one, or delete the line")
     if _CONTROL.search(value):
@@ -104,7 +130,7 @@ def name(node: object) -> str:
 
 def title(node: object) -> str:
     """Read a title: one line, at most ``limits.TITLE_CHARS`` characters."""
-    value = text(node).strip()
+    value = text(node, "a title").strip()
     if not value:
         raise wrong("is empty", "write in one line what is to be done")
     if len(value) > limits.TITLE_CHARS:
@@ -128,15 +154,20 @@ def sized(limit: int) -> Callable[[object], str]:
 
 def identifier(node: object) -> str:
     """Read the id of a task or an agent."""
-    value = text(node)
-    if not is_id(value):
-        raise wrong(f"{shown(value)} is no id", "write lower-case letters, digits and -, at most 64, no reserved word")
-    return value
+    value = text(node, "an id")
+    if is_id(value):
+        return value
+    if ID_PATTERN.match(value):
+        raise wrong(f"{value} is a reserved word and no id", "write the id of a task or an agent")
+    meant = "-".join(value.lower().replace("_", " ").split())
+    close = is_id(meant) and not secrets.find(value)
+    rule = "write lower-case letters, digits and -, at most 64"
+    raise wrong(f"{shown(value)} is no id", f"did you mean {meant}?" if close else rule)
 
 
 def boolean(node: object) -> bool:
     """Read ``true`` or ``false`` and nothing else; other spellings are named with the right one."""
-    value = text(node)
+    value = text(node, "true or false")
     if value == "true":
         return True
     if value == "false":
@@ -148,15 +179,15 @@ def boolean(node: object) -> bool:
 
 def integer(low: int, high: int) -> Callable[[object], int]:
     """Return a reader of whole numbers from ``low`` to ``high``."""
+    hint = f"write a number from {low} to {high}" if high < LARGEST else f"write a number, {low} or more"
 
     def read(node: object) -> int:
-        value = text(node)
+        value = text(node, "a whole number")
         if not _INTEGER.match(value):
-            raise wrong(f"expected a whole number, got {shown(value)}", f"write a number from {low} to {high}")
-        number = int(value)
-        if not low <= number <= high:
-            raise wrong(f"{number} is out of range", f"write a number from {low} to {high}")
-        return number
+            raise wrong(f"expected a whole number, got {shown(value)}", hint)
+        if len(value) > _INTEGER_CHARS or not low <= int(value) <= high:
+            raise wrong(f"{shown(value)} is out of range", hint)
+        return int(value)
 
     return read
 
@@ -165,17 +196,29 @@ def parse_duration(value: str) -> float:
     """Return seconds for ``90s``, ``30m``, ``1.5h`` or ``2d``; more than zero, at most a year."""
     match = _DURATION.match(value)
     if match is None:
-        hint = f"write {value}s or {value}m" if _INTEGER.match(value) else "write a number and s, m, h or d: 30m"
-        raise wrong(f"expected a duration, got {shown(value)}", hint)
+        raise wrong(f"expected a duration, got {shown(value)}", _meant_duration(value))
     seconds = float(Decimal(match[1]) * _UNITS[match[2]])
     if not 0 < seconds <= limits.DURATION_S:
         raise wrong(f"{shown(value)} is out of range", "write more than 0 and at most 366d")
     return seconds
 
 
+def _meant_duration(value: str) -> str:
+    """Say how a duration is written that was written in another way."""
+    if value.isdecimal() and len(value) < _INTEGER_CHARS:
+        return f"write {value}s or {value}m"
+    spelled = value.strip().lower()
+    parts = list(_LOOSE.finditer(spelled)) if len(spelled) < 60 else []
+    if parts and "".join(part[0] for part in parts) == spelled:
+        seconds = sum(int(part[1]) * _UNITS[part[2][0]] for part in parts)
+        if 0 < seconds <= limits.DURATION_S:
+            return f"did you mean {write_duration(seconds)}?"
+    return "write a number and s, m, h or d: 30m"
+
+
 def duration(node: object) -> float:
     """Read a duration as seconds."""
-    return parse_duration(text(node))
+    return parse_duration(text(node, "a duration"))
 
 
 def write_duration(seconds: float) -> str:
@@ -213,12 +256,12 @@ def parse_time(value: str, *, end_of_day: bool = False) -> int:
 
 def time(node: object) -> int:
     """Read a time; a bare date is its first millisecond, UTC."""
-    return parse_time(text(node))
+    return parse_time(text(node, "a time"))
 
 
 def deadline(node: object) -> int:
     """Read a time; a bare date is its last millisecond, UTC."""
-    return parse_time(text(node), end_of_day=True)
+    return parse_time(text(node, "a time"), end_of_day=True)
 
 
 def write_time(ms: int) -> str:
@@ -230,11 +273,12 @@ def write_time(ms: int) -> str:
 
 def choice(*words: str) -> Callable[[object], str]:
     """Return a reader of one of a few words."""
+    all_of_them = ", ".join(words)
 
     def read(node: object) -> str:
-        value = text(node)
+        value = text(node, f"one of {all_of_them}")
         if value not in words:
-            raise wrong(f"{shown(value)} is unknown", suggest(value, words, "write one of " + ", ".join(words)))
+            raise wrong(f"{shown(value)} is unknown", suggest(value, words, f"write one of {all_of_them}"))
         return value
 
     return read

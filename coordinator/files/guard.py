@@ -26,10 +26,13 @@ from yaml import (
 )
 
 from coordinator.files import limits
+from coordinator.files.secrets import hide
 
 #: True when PyYAML came with libyaml; without it the same events come from its pure parser, ten times slower.
 FAST = bool(yaml.__with_libyaml__)
 
+#: The characters of ASCII that may stand in a file: deleting them from its bytes is much faster than a search.
+_PRINTABLE = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -124,15 +127,15 @@ def load(data: bytes, bounds: Bounds = PEOPLE, *, fast: bool = FAST) -> Node | N
     Raises Unreadable for everything that is refused (module docstring). ``fast=False`` uses the pure parser.
     """
     text = decode(data, bounds.size)
-    bad = _UNPRINTABLE.search(text)
+    bad = _UNPRINTABLE.search(text) if data.translate(None, _PRINTABLE) else None
     if bad is not None:
-        line, column = _place(text, bad.start())
+        line, column = place(text, bad.start())
         raise Unreadable(f"control character U+{ord(bad[0]):04X}", "delete it", line, column)
     parser: Any = yaml.CLoader(text) if fast else yaml.SafeLoader(text)
     try:
         return _compose(parser.get_event, bounds)
     except yaml.MarkedYAMLError as error:
-        raise _explain(error) from None
+        raise _explain(error, text) from None
     except yaml.YAMLError as error:
         raise Unreadable(f"not readable as YAML: {error}") from None
     finally:
@@ -196,7 +199,7 @@ def _compose(get_event: Callable[[], Any], bounds: Bounds) -> Node | None:
                 raise _at(event, "a %TAG line", "delete it")
             continue
         elif kind is AliasEvent:
-            raise _at(event, f"the alias *{event.anchor}", "write the value out")
+            raise _at(event, f"the alias *{hide(event.anchor)}", "write the value out")
         elif kind is StreamStartEvent or kind is DocumentEndEvent:
             continue
         else:  # pragma: no cover - PyYAML has no other events
@@ -219,7 +222,7 @@ def _key(top: Any, node: Any, event: Any) -> str:
         raise _at(event, "an empty key", "write the name before the colon")
     if key in top:
         line, _ = top.marks[key]
-        raise _at(event, f"the key {key} stands twice", f"delete one (the first is in line {line})")
+        raise _at(event, f"the key {hide(key)} stands twice", f"delete one (the first is in line {line})")
     top.marks[key] = (node.line, node.column)
     return key
 
@@ -230,31 +233,62 @@ def _at(event: Any, what: str, hint: str) -> Unreadable:
 
 def _refused(event: Any) -> Unreadable:
     if event.anchor is not None:
-        return _at(event, f"the anchor &{event.anchor}", "delete it and write values out where they are used")
-    return _at(event, f"the tag {event.tag}", 'delete it; a text that begins with ! needs quotes: "!..."')
+        return _at(event, f"the anchor &{hide(event.anchor)}", "delete it and write values out where they are used")
+    return _at(event, f"the tag {hide(event.tag)}", 'delete it; a text that begins with ! needs quotes: "!..."')
 
 
-#: Part of libyaml's message -> what to do about it.
+#: Part of the parser's message -> what to do about it.
 _HINTS = {
-    "mapping values are not allowed": "put quotes around a text that contains a colon",
-    "cannot start any token": "indent with spaces, not tabs, and quote a text that begins with @, ` or %",
-    "could not find expected ':'": "write key: value, or check the indentation",
-    "did not find expected key": "check indentation and quotes",
+    "mapping values are not allowed": "put quotes around a text that contains a colon, or check the indentation",
+    "could not find expected ':'": "write key: value here, or indent it as part of the text above",
     "did not find expected '-' indicator": "check the indentation of the list",
-    "found unexpected end of stream": "close the quote",
-    "did not find expected ',' or": "close the bracket",
+    "sequence entries are not allowed": "begin the list in the next line, or put quotes around the text",
+    "mapping keys are not allowed": "put quotes around a text that begins with a question mark",
+    "tab character": "indent with spaces, not tabs",
+    "found unexpected end of stream": "close the quote that is opened here",
+    "expected ',' or": "close the bracket that is opened here, or put quotes around the text",
+    "unknown escape character": "write \\\\ for a backslash, or use single quotes",
+    "expected comment or line break": "begin the text in the next line, or put quotes around it",
+    "expected a comment or a line break": "begin the text in the next line, or put quotes around it",
 }
+#: Of these the parser notices the end; where it began is the place to look at.
+_BEGAN = ("could not find expected ':'", "found unexpected end of stream", "expected ',' or")
+#: What git leaves in a file that two people changed.
+_CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 
 
-def _explain(error: yaml.MarkedYAMLError) -> Unreadable:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
+    """Say what the parser found, where a person should look, and what helps."""
+    conflict = _CONFLICT.search(text)
+    if conflict is not None:
+        hint = "keep what is right and delete the lines <<<<<<<, ======= and >>>>>>>"
+        return Unreadable("a merge conflict that is not resolved", hint, *place(text, conflict.start()))
     problem = error.problem or "unknown mistake"
-    hint = next((hint for part, hint in _HINTS.items() if part in problem), "check indentation and quotes")
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-    return Unreadable(f"not readable as YAML: {problem}", hint, line, column)
+    began = error.context_mark if any(part in problem for part in _BEGAN) else None
+    mark = began or error.problem_mark or error.context_mark
+    if mark is None:
+        return Unreadable(f"not readable as YAML: {problem}", "check indentation and quotes")
+    hint = next((hint for part, hint in _HINTS.items() if part in problem), "") or _look_at(text, mark.index)
+    return Unreadable(f"not readable as YAML: {problem}", hint, mark.line + 1, mark.column + 1)
 
 
-def _place(text: str, offset: int) -> tuple[int, int]:
+def _look_at(text: str, index: int) -> str:
+    """Say what helps where the message alone does not tell: by the characters at the place."""
+    char, before = text[index : index + 1], text[:index].rstrip(" ")[-1:]
+    if char == "\t":
+        return "indent with spaces, not tabs"
+    if text.startswith("```", index):
+        return "delete the line ```: the file holds nothing but YAML"
+    if char in ("@", "`", "%"):
+        return f"put quotes around a text that begins with {char}"
+    if before in ("'", '"'):
+        return "put quotes around the whole text; '' is an apostrophe inside single quotes"
+    if char in ("]", "}"):
+        return "delete the bracket, or put quotes around the text"
+    return "check indentation and quotes"
+
+
+def place(text: str, offset: int) -> tuple[int, int]:
     """Return line and column, counted from 1, of an offset."""
     start = text.rfind("\n", 0, offset) + 1
     return text.count("\n", 0, offset) + 1, offset - start + 1

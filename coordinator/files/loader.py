@@ -5,7 +5,7 @@ come as a tuple. This module knows no repository: paths only name files in messa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,9 @@ from coordinator.core.agent import AgentRecord, AgentSpec, Token
 from coordinator.core.backlog import BacklogMap, MapEntry, fold
 from coordinator.core.policy import DEFAULT_LANES, Lane, Limits, Policy, RepoTarget, Retries, Timeouts
 from coordinator.core.task import ID_PATTERN, Answer, Attempt, Decision, Origin, Spec, Status, is_id
-from coordinator.files import guard, schema
+from coordinator.files import guard, limits, reader, schema, secrets
 from coordinator.files.convert import free
-from coordinator.files.guard import Map, Unreadable
+from coordinator.files.guard import Map, Node, Scalar, Seq, Unreadable
 from coordinator.files.problem import Problem
 
 Problems = tuple[Problem, ...]
@@ -95,13 +95,7 @@ def load_agent(path: str, data: bytes, blob: str, *, reserved: tuple[str, ...] =
 
 def load_policy(path: str, data: bytes, blob: str) -> Policy | Problems:
     """Read ``agentcom.yaml``; an empty file means the defaults. Lanes add to the default headings or change them."""
-    try:
-        root = guard.load(data)
-    except Unreadable as error:
-        return refused(path, error)
-    if root is None:
-        return Policy(blob=blob)
-    read = schema.read(schema.PolicyFile, root, path)
+    read = _read(schema.PolicyFile, path, data, empty=Map(1, 1))
     if isinstance(read, tuple):
         return read
     file = read.file
@@ -173,7 +167,7 @@ def load_record(path: str, data: bytes) -> AgentRecord | Problems:
         return refused(path, error)
     if root is None:
         return AgentRecord(name)
-    read = schema.read(schema.RecordFile, root, path)
+    read = reader.read(schema.RecordFile, root, path)
     if isinstance(read, tuple):
         return read
     file = read.file
@@ -231,13 +225,56 @@ def marks(data: bytes) -> dict[str, tuple[int, int]]:
 
 
 def _read(
-    model: type[schema.M], path: str, data: bytes, bounds: guard.Bounds = guard.PEOPLE
-) -> schema.Read[schema.M] | Problems:
+    model: type[reader.M], path: str, data: bytes, bounds: guard.Bounds = guard.PEOPLE, *, empty: Node | None = None
+) -> reader.Read[reader.M] | Problems:
+    """Read one file; ``empty`` is what a file that says nothing counts as, a mistake when it is None."""
+    root = empty
+    read: reader.Read[reader.M] | Problems
     try:
-        root = guard.load(data, bounds)
+        loaded = guard.load(data, bounds)
+        root = empty if loaded is None else loaded
+        read = reader.read(model, root, path)
     except Unreadable as error:
-        return refused(path, error)
-    return schema.read(model, root, path)
+        read = refused(path, error)
+    disclosed = () if bounds is guard.HUB else _disclosed(path, data, root)
+    if not disclosed:
+        return read
+    return tuple(sorted((*disclosed, *(read if isinstance(read, tuple) else ()))))
+
+
+def _disclosed(path: str, data: bytes, root: Node | None) -> Problems:
+    """Return what a person's file gives away: by its looks wherever it stands, by its key where keys are free."""
+    try:
+        text = guard.decode(data, limits.YAML_BYTES)
+    except Unreadable:
+        return ()  # it is refused as a whole, and never shown
+    found: dict[tuple[int, int], Problem] = {}
+    for one in secrets.find(text):
+        line, column = guard.place(text, one.start)
+        what = f"looks like {one.what} ({secrets.beginning(text[one.start : one.end])})"
+        found[line, column] = Problem(path, line, column, "", what, secrets.advice(one.what))
+    if isinstance(root, Map):
+        for key, node in root.items():
+            if key == "metadata" or key.startswith("x-"):
+                for field, value in _named_secrets(key, key.removeprefix("x-"), node):
+                    hint = f"{secrets.advice('')}; ${{NAME}} may name a variable"
+                    problem = Problem(path, value.line, value.column, field, "is a secret by its name", hint)
+                    found.setdefault((value.line, value.column), problem)
+    return tuple(found.values())
+
+
+def _named_secrets(field: str, key: str, node: Node) -> Iterator[tuple[str, Scalar]]:
+    """Yield each word whose key says that it is a secret, with its field."""
+    match node:
+        case Map():
+            for inner, value in node.items():
+                yield from _named_secrets(f"{field}.{inner}", inner, value)
+        case Seq():
+            for number, value in enumerate(node):
+                yield from _named_secrets(f"{field}[{number}]", "", value)
+        case _:
+            if secrets.names_a_secret(key, node.value):
+                yield secrets.hide(field), node
 
 
 def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from coordinator.core.backlog import CANCELLED, DONE, NO_CHECK, OPEN, Item, fold
 from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Priority
-from coordinator.files import convert, guard, limits
+from coordinator.files import convert, guard, limits, secrets
 from coordinator.files.convert import suggest
 from coordinator.files.guard import Unreadable
 from coordinator.files.problem import Problem
@@ -73,9 +73,9 @@ def read(data: bytes, policy: Policy, path: str = "BACKLOG.md") -> Parsed | tupl
 
 def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
     """Return the items of a text; ``policy`` names the lanes."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
     blocks = _blocks(_parser().parse(text))
-    reader = _Reader(lines, path)
+    reader = _Reader(plain, path)
     section = _Section(policy, headings=any(block.kind == "heading" for block in blocks))
     items = []
     for block in blocks:
@@ -198,9 +198,13 @@ _LETTERS = dict(zip("ABCD", Priority, strict=True))
 class _Reader:
     """Reads the items of one file and collects what is wrong with their words."""
 
-    def __init__(self, lines: list[str], path: str) -> None:
-        self._lines = lines
+    def __init__(self, text: str, path: str) -> None:
+        self._lines = text.split("\n")
         self._path = path
+        self._secrets = [
+            (*guard.place(text, one.start), one.what, secrets.beginning(text[one.start : one.end]))
+            for one in secrets.find(text)
+        ]
         self.problems: list[Problem] = []
 
     def item(self, block: _Block, heading: str, lane: Lane, *, only_checked: bool) -> Item | None:
@@ -219,6 +223,11 @@ class _Reader:
         title, rest = words.read(content)
         if not title:
             return None
+        for line, column, what, beginning in self._secrets:
+            if block.start < line <= block.end:
+                title = secrets.hide(title)
+                words.valid = False
+                self.report(line, column, "", f"looks like {what} ({beginning})", secrets.advice(what))
         pieces, acceptance = self._children(block.inner[1:])
         whole = ""
         if len(title) > limits.TITLE_CHARS:
@@ -410,7 +419,7 @@ class _Words:
         hint = suggest(match[1], tuple(KEYS)) if match is not None and len(match[1]) > 2 else ""
         if hint:
             line, column = self._reader.place(word, self._start, self._end)
-            self._reader.report(line, column, word, "unknown word, kept as text", hint)
+            self._reader.report(line, column, secrets.hide(word), "unknown word, kept as text", hint)
 
     def _take(self, word: str) -> None:
         """Put one word into the fields."""

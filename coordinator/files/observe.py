@@ -7,7 +7,8 @@ nothing about tasks; it blocks on git, so the hub runs it in an executor.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -118,7 +119,9 @@ class Observer:
         agent_files = self._files("agents", entries, problems)
         self._fetch(self._tasks, task_files)
         self._fetch(self._agents, agent_files)
-        tasks, undecided = self._tasks.read(task_files, known.accepted_tasks, self._source, problems)
+        wrong: list[Problem] = []
+        tasks, undecided = self._tasks.read(task_files, known.accepted_tasks, self._source, wrong)
+        problems += [replace(problem, task_id=_id(problem.path)) for problem in wrong]
         agents, undecided_agents = self._agents.read(agent_files, known.accepted_agents, self._source, problems)
         for name in sorted(undecided):
             if (before := known.specs.get(name)) is not None and before.origin is Origin.FILE:
@@ -479,7 +482,16 @@ def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, pat
         if spec is not None:
             specs[entry.id] = spec
     backlog = with_blob(carried.map, blob)
-    return _Compiled(backlog, specs, _places(backlog), tuple(problems))
+    owned = _owned(problems, carried.map.entries, carried.items)
+    return _Compiled(backlog, specs, _places(backlog), tuple(owned))
+
+
+def _owned(problems: Iterable[Problem], entries: Sequence[MapEntry], items: Sequence[Item]) -> Iterable[Problem]:
+    """Name in each problem the item that is not taken because of it: the last one that begins above its line."""
+    lines = [item.line for item in items]
+    for problem in problems:
+        number = bisect_right(lines, problem.line) - 1
+        yield problem if number < 0 or items[number].valid else replace(problem, task_id=entries[number].id)
 
 
 def _compiled(entry: MapEntry, item: Item, known: Known, path: str, algorithm: str) -> Spec | None:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake; ``line`` and ``column`` count from 1, 0 means unknown; ``hint`` says what to do next."""
+    """One mistake; ``line`` and ``column`` count from 1, 0 means unknown; ``hint`` says what to do next.
+
+    ``task_id`` names the task whose last good version, if it ever had one, stays in force because of it.
+    """
 
     path: str
     line: int = 0
@@ -16,6 +19,7 @@ class Problem:
     field: str = ""
     what: str = ""
     hint: str = ""
+    task_id: str = ""
 
     def __str__(self) -> str:
         """Return ``path:line:col: field: what, hint``; empty parts are left out."""

@@ -1,58 +1,50 @@
-"""What may stand in each kind of YAML file: one pydantic model per kind, and one way to report every mistake at once.
+"""What may stand in each kind of YAML file: one pydantic model per kind, made of the kinds of words there are.
 
-Models take guarded nodes (words are still text) and hold plain values. Unknown keys are errors with a suggestion; at
-the top level keys that begin with ``x-`` are kept aside. This module knows neither ids from file names nor core values.
+Models take guarded nodes (words are still text) and hold plain values. ``reader`` reads files with them and reports
+what is wrong. This module knows neither ids from file names nor core values.
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from coordinator.core.agent import Role
 from coordinator.core.machine import State
 from coordinator.core.policy import Lane
-from coordinator.core.task import End, Origin, Priority
+from coordinator.core.task import RESERVED_IDS, End, Origin, Priority
 from coordinator.files import convert, limits
-from coordinator.files.convert import kind_of, suggest, wrong
-from coordinator.files.guard import Map, Node, Scalar, Seq
-from coordinator.files.problem import Problem
+from coordinator.files.convert import kind_of, wrong
+from coordinator.files.guard import Map, Scalar, Seq
 
-#: What people write instead -> the key that is meant, where spelling alone would not find it.
-SYNONYMS = {
-    "agent": "assignee",
-    "assigned_to": "assignee",
-    "assign_to": "assignee",
-    "body": "description",
-    "capabilities_needed": "needed_capabilities",
-    "needs": "needed_capabilities",
-    "requires": "needed_capabilities",
-    "depends": "depends_on",
-    "after": "depends_on",
-    "dependencies": "depends_on",
-    "due": "deadline",
-    "complete_by": "deadline",
-    "retries": "max_retries",
-    "tags": "labels",
-    "approve": "review_decision",
-    "skills": "capabilities",
-    "token": "tokens",
-    "branch": "base",
-}
+T = TypeVar("T")
+
+#: A text that means the same between brackets; a comma is taken for one between two entries.
+_IN_BRACKETS = re.compile(r"[\w][\w ,./@-]{0,50}\Z")
 
 
 def _list(node: object) -> object:
     if not isinstance(node, Seq):
-        hint = f"write [{convert.shown(node.value)}]" if isinstance(node, Scalar) else 'write "- " before each entry'
+        short = isinstance(node, Scalar) and _IN_BRACKETS.match(node.value)
+        hint = f"write [{convert.shown(short[0])}]" if short else 'write "- " before each entry'
         raise wrong(f"expected a list, got {kind_of(node)}", hint)
     return node
 
 
-def _mapping(node: object) -> Map:
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse entries that stand there already; the error tells which they are."""
+    first: dict[T, int] = {}
+    doubles = tuple(number for number, value in enumerate(values) if first.setdefault(value, number) != number)
+    if doubles:
+        raise PydanticCustomError("doubles", "stands twice", {"doubles": doubles})
+    return values
+
+
+def _mapping(node: object, hint: str = "write key: value lines, indented") -> Map:
     if not isinstance(node, Map):
-        raise wrong(f"expected a mapping, got {kind_of(node)}", "write key: value lines, indented")
+        raise wrong(f"expected a mapping, got {kind_of(node)}", hint)
     return node
 
 
@@ -65,14 +57,14 @@ def _priority(node: object) -> Priority:
 
 
 def _review(node: object) -> bool:
-    value = convert.text(node)
+    value = convert.text(node, "required or none")
     if value in ("required", "none"):
         return value == "required"
     raise wrong(f"expected required or none, got {convert.shown(value)}", "write review: required, or delete the line")
 
 
 def _lane(node: object) -> Lane:
-    spelled = convert.text(node).strip().lower().replace(" ", "_").replace("-", "_")
+    spelled = convert.text(node, "a lane").strip().lower().replace(" ", "_").replace("-", "_")
     return Lane(convert.choice(*Lane)(spelled))
 
 
@@ -104,29 +96,102 @@ def _root(node: object) -> str:
     return value
 
 
-T = TypeVar("T")
+# --- kinds of words, for our reader and for editors -----------------------------------------------------------------
 
-Text = Annotated[str, BeforeValidator(convert.text)]
-Word = Annotated[str, BeforeValidator(convert.word)]
-Name = Annotated[str, BeforeValidator(convert.name)]
-Title = Annotated[str, BeforeValidator(convert.title)]
-Description = Annotated[str, BeforeValidator(convert.sized(limits.DESCRIPTION_BYTES))]
-Id = Annotated[str, BeforeValidator(convert.identifier)]
-Bool = Annotated[bool, BeforeValidator(convert.boolean)]
-Time = Annotated[int, BeforeValidator(convert.time)]
-Deadline = Annotated[int, BeforeValidator(convert.deadline)]
-Duration = Annotated[float, BeforeValidator(convert.duration)]
-Count = Annotated[int, BeforeValidator(convert.integer(0, 2**53))]
-Retry = Annotated[int, BeforeValidator(convert.integer(0, limits.RETRIES))]
-Rerun = Annotated[int, BeforeValidator(convert.integer(0, limits.RERUNS))]
-Slots = Annotated[int, BeforeValidator(convert.integer(1, 1_000_000))]
-PriorityWord = Annotated[Priority, BeforeValidator(_priority)]
-Review = Annotated[bool, BeforeValidator(_review)]
-Sha256 = Annotated[str, BeforeValidator(_sha256)]
+
+def _for_editors(*, hint: str = "", **schema: Any) -> WithJsonSchema:
+    """Say in JSON Schema what a reader takes, as far as that can be said; ``hint`` is for a pattern that fails."""
+    return WithJsonSchema({**schema, "patternErrorMessage": hint} if hint else schema)
+
+
+def _any_text(**more: Any) -> WithJsonSchema:
+    """Say so of a text: what YAML takes for a number or a truth value is a text here all the same."""
+    return _for_editors(type=["string", "number", "boolean"], **more)
+
+
+def _one_of(*words: str) -> WithJsonSchema:
+    return _for_editors(enum=list(words))
+
+
+def _number(low: int, high: int) -> Any:
+    """Return the annotations of a whole number."""
+    return BeforeValidator(convert.integer(low, high)), _for_editors(type="integer", minimum=low, maximum=high)
+
+
+#: Regular expressions of JSON Schema: they are searched in the text, and only in texts.
+_LINE = "[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]"
+_IS_WORD = rf"^\s*(?=\S){_LINE}+\s*$"
+_IS_NAME = r"^\s*[^\s-]\S*\s*$"
+_IS_TITLE = r"^\s*\S[^\n\r]*\s*$"
+_IS_ID = rf"^(?!(?:{'|'.join(sorted(RESERVED_IDS))})$)[a-z0-9][a-z0-9-]{{0,63}}$"
+_IS_DURATION = r"^(?!0+(?:\.0+)?[smhd]$)[0-9]{1,12}(?:\.[0-9]{1,40})?[smhd]$"
+_IS_TIME = (
+    "^(?:19[7-9][0-9]|[2-9][0-9]{3})-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    "(?:[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?"
+    "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9]))?$"
+)
+_IS_SHA256 = "^[0-9a-f]{64}$"
+_IS_FOLDER = r"^(?:\.|(?!(?:.*/)?(?:\.{0,2}|\.git)(?:/|$))[^\\]+)$"
+
+Text = Annotated[str, BeforeValidator(convert.text), _any_text()]
+Word = Annotated[
+    str, BeforeValidator(convert.word), _any_text(pattern=_IS_WORD, minLength=1, maxLength=limits.WORD_CHARS)
+]
+Name = Annotated[str, BeforeValidator(convert.name), _any_text(pattern=_IS_NAME, maxLength=limits.WORD_CHARS)]
+Title = Annotated[str, BeforeValidator(convert.title), _any_text(pattern=_IS_TITLE, maxLength=limits.TITLE_CHARS)]
+Description = Annotated[
+    str, BeforeValidator(convert.sized(limits.DESCRIPTION_BYTES)), _any_text(maxLength=limits.DESCRIPTION_BYTES)
+]
+Id = Annotated[
+    str,
+    BeforeValidator(convert.identifier),
+    _for_editors(
+        hint="write lower-case letters, digits and -, at most 64, and no reserved word",
+        type=["string", "integer"],
+        pattern=_IS_ID,
+        minimum=0,
+    ),
+]
+Bool = Annotated[bool, BeforeValidator(convert.boolean), _for_editors(type="boolean")]
+_MOMENT = _for_editors(hint="write 2026-12-01 or 2026-12-01T12:00:00Z", type="string", pattern=_IS_TIME)
+Time = Annotated[int, BeforeValidator(convert.time), _MOMENT]
+Deadline = Annotated[int, BeforeValidator(convert.deadline), _MOMENT]
+Duration = Annotated[
+    float,
+    BeforeValidator(convert.duration),
+    _for_editors(hint="write a number and s, m, h or d: 30m", type="string", pattern=_IS_DURATION),
+]
+Count = Annotated[int, *_number(0, convert.LARGEST)]
+Retry = Annotated[int, *_number(0, limits.RETRIES)]
+Rerun = Annotated[int, *_number(0, limits.RERUNS)]
+Slots = Annotated[int, *_number(1, 1_000_000)]
+PriorityWord = Annotated[Priority, BeforeValidator(_priority), _one_of(*(item.word for item in Priority))]
+Review = Annotated[bool, BeforeValidator(_review), _one_of("required", "none")]
+TaskKind = Annotated[str, BeforeValidator(convert.choice("code", "note")), _one_of("code", "note")]
+AgentRole = Annotated[Role, BeforeValidator(_enum(Role)), _one_of(*Role)]
+AgentKind = Annotated[str, BeforeValidator(convert.choice("agent", "person")), _one_of("agent", "person")]
+LaneWord = Annotated[Lane, BeforeValidator(_lane), _one_of(*Lane)]
+Proposals = Annotated[
+    str, BeforeValidator(convert.choice("hold", "queue", "refuse")), _one_of("hold", "queue", "refuse")
+]
+Root = Annotated[str, BeforeValidator(_root), _any_text(pattern=_IS_FOLDER, maxLength=limits.WORD_CHARS)]
+Sha256 = Annotated[
+    str,
+    BeforeValidator(_sha256),
+    _for_editors(hint="make the file with: agentcom agent add", type="string", pattern=_IS_SHA256),
+]
 Hex = Annotated[str, BeforeValidator(_hex)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_list)]
+Distinct = Annotated[
+    tuple[T, ...], BeforeValidator(_list), AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
+]
 Named = Annotated[dict[str, T], BeforeValidator(_mapping)]
 Free = Annotated[dict[str, Any], BeforeValidator(_free_mapping)]
+
+
+def _key(says: str, default: Any = ...) -> Any:
+    """Return one key of a file: what it means, as editors show it, and its value when it is absent, if it may be."""
+    return Field(default, description=says)
 
 
 class Model(BaseModel):
@@ -134,117 +199,130 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
+    @classmethod
+    def needed(cls) -> list[str]:
+        """Return the keys that must be there."""
+        return [key for key, field in cls.model_fields.items() if field.is_required()]
+
     @model_validator(mode="before")
     @classmethod
     def _present(cls, node: object) -> object:
-        return {key: value for key, value in _mapping(node).items() if not (isinstance(value, Scalar) and value.null)}
+        keys = cls.needed() or list(cls.model_fields)[:1]
+        given = _mapping(node, f"write {{{', '.join(f'{key}: ...' for key in keys)}}}")
+        return {key: value for key, value in given.items() if not (isinstance(value, Scalar) and value.null)}
 
 
 # --- people's files -------------------------------------------------------------------------------------------------
 
 
 class AnswerPart(Model):
-    generation: Count
-    text: Text
+    generation: Count = _key("Which attempt asked: its generation.")
+    text: Text = _key("The answer, as the agent gets it.")
 
 
 class DecisionPart(Model):
-    generation: Count
-    approve: Bool
-    note: Text = ""
+    generation: Count = _key("Which attempt's result is meant: its generation.")
+    approve: Bool = _key("true: the task is done. false: it goes back with the note.")
+    note: Text = _key("What the agent should know.", "")
 
 
 class TaskFile(Model):
     """``tasks/<id>.yaml``."""
 
-    title: Title
-    description: Description = ""
-    priority: PriorityWord = Priority.NORMAL
-    needed_capabilities: Many[Word] = ()
-    depends_on: Many[Id] = ()
-    assignee: Id | None = None
-    max_retries: Retry | None = None
-    timeout: Duration | None = None
-    deadline: Deadline | None = None
-    not_before: Time | None = None
-    review: Review = False
-    hold: Bool = False
-    cancel: Bool = False
-    rerun: Rerun = 0
-    answer: AnswerPart | None = None
-    review_decision: DecisionPart | None = None
-    repo: Name | None = None
-    base: Name | None = None
-    kind: Annotated[str, BeforeValidator(convert.choice("code", "note"))] | None = None
-    labels: Many[Word] = ()
-    acceptance: Many[Text] = ()
-    metadata: Free = Field(default_factory=dict)
+    title: Title = _key("What is to be done, in one line.")
+    description: Description = _key("As much text as the agent needs.", "")
+    priority: PriorityWord = _key("Urgent tasks run first; without the key: normal.", Priority.NORMAL)
+    needed_capabilities: Distinct[Word] = _key("Only agents that have all of these get the task.", ())
+    depends_on: Distinct[Id] = _key("Ids of tasks that must be done first.", ())
+    assignee: Id | None = _key("Id of the only agent that may get the task.", None)
+    max_retries: Retry | None = _key("How often it is tried again after a failure.", None)
+    timeout: Duration | None = _key("How long one attempt may take: a number and s, m, h or d.", None)
+    deadline: Deadline | None = _key("When it must be done; a bare date ends that day, UTC.", None)
+    not_before: Time | None = _key("It waits until then; a bare date begins that day, UTC.", None)
+    review: Review = _key("required: a person approves the result before it counts.", False)
+    hold: Bool = _key("true: it waits until the line is deleted.", False)
+    cancel: Bool = _key("true: it is given up.", False)
+    rerun: Rerun = _key("Raise the number to run a finished task again.", 0)
+    answer: AnswerPart | None = _key("Your answer to the question of an attempt.", None)
+    review_decision: DecisionPart | None = _key("Your decision about the result of an attempt.", None)
+    repo: Name | None = _key("A name under repos in agentcom.yaml.", None)
+    base: Name | None = _key("The branch that work begins from.", None)
+    kind: TaskKind | None = _key("code or note.", None)
+    labels: Distinct[Word] = _key("Words to find it by.", ())
+    acceptance: Many[Text] = _key("What must be true when it is done.", ())
+    metadata: Free = Field(default_factory=dict, description="Handed to the agent as it is. No place for secrets.")
 
 
 class HubTaskFile(TaskFile):
-    """``tasks/backlog/<id>.yaml``, ``tasks/api/<id>.yaml`` and their closed twins: what the hub made."""
+    """``tasks/backlog/<id>.yaml``, ``tasks/api/<id>.yaml`` and their closed twins: what the hub made.
 
+    What it wrote once it must always be able to read, so words that stand twice pass here.
+    """
+
+    needed_capabilities: Many[Word] = ()
+    depends_on: Many[Id] = ()
+    labels: Many[Word] = ()
     origin: Annotated[Origin, BeforeValidator(_enum(Origin))]
     done: Bool = False
 
 
 class TokenPart(Model):
-    sha256: Sha256
-    prefix: Word = ""
-    not_after: Deadline | None = None
+    sha256: Sha256 = _key("The SHA-256 of the token; `agentcom agent add` writes it.")
+    prefix: Word = _key("How the token begins, so that people can tell which one it is.", "")
+    not_after: Deadline | None = _key("It opens no session after this; a bare date ends that day, UTC.", None)
 
 
 class AgentFile(Model):
     """``agents/<id>.yaml``."""
 
-    name: Word = ""
-    capabilities: Many[Word] = ()
-    role: Annotated[Role, BeforeValidator(_enum(Role))] = Role.AGENT
-    kind: Annotated[str, BeforeValidator(convert.choice("agent", "person"))] = "agent"
-    tokens: Many[TokenPart] = ()
-    disabled: Bool = False
+    name: Word = _key("How people call it.", "")
+    capabilities: Distinct[Word] = _key("What it can do, nothing beyond; without the key, what it says of itself.", ())
+    role: AgentRole = _key("reader, agent or coordinator; a reader gets no tasks.", Role.AGENT)
+    kind: AgentKind = _key("agent or person; a person gets no tasks.", "agent")
+    tokens: Many[TokenPart] = _key("The tokens that it may show to the hub, as hashes.", ())
+    disabled: Bool = _key("true: its session is closed and its task goes back.", False)
 
 
 class TimeoutsPart(Model):
-    lost_after: Duration | None = None
-    start_grace: Duration | None = None
-    accept: Duration | None = None
-    attempt: Duration | None = None
-    stuck: Duration | None = None
-    stuck_fail: Duration | None = None
-    blocked: Duration | None = None
-    release: Duration | None = None
+    lost_after: Duration | None = _key("An agent that vanished keeps its task so long.", None)
+    start_grace: Duration | None = _key("The same after a start of the hub.", None)
+    accept: Duration | None = _key("Time to accept an assignment.", None)
+    attempt: Duration | None = _key("Time for one attempt, unless the task says otherwise.", None)
+    stuck: Duration | None = _key("Without progress so long: flagged.", None)
+    stuck_fail: Duration | None = _key("Without progress so long: ended.", None)
+    blocked: Duration | None = _key("A question waits so long.", None)
+    release: Duration | None = _key("Time to say that cancelled work is dead.", None)
 
 
 class RetriesPart(Model):
-    max: Retry | None = None
-    backoff: Duration | None = None
-    backoff_max: Duration | None = None
+    max: Retry | None = _key("How often a task is tried again, unless it says otherwise.", None)
+    backoff: Duration | None = _key("The pause before the first retry; it doubles each time.", None)
+    backoff_max: Duration | None = _key("The longest pause.", None)
 
 
 class RepoPart(Model):
-    url: Word
-    base: Name | None = None
+    url: Word = _key("Where it is cloned from. No place for a password.")
+    base: Name | None = _key("The branch that work begins from.", None)
 
 
 class LimitsPart(Model):
-    total: Slots | None = None
-    repo: Named[Slots] = Field(default_factory=dict)
+    total: Slots | None = _key("So many tasks at once in all.", None)
+    repo: Named[Slots] = Field(default_factory=dict, description="So many at once by name of the repository.")
 
 
 class PolicyFile(Model):
     """``agentcom.yaml``."""
 
-    root: Annotated[str, BeforeValidator(_root)] = "."
-    timeouts: TimeoutsPart | None = None
-    retries: RetriesPart | None = None
-    lanes: Named[Annotated[Lane, BeforeValidator(_lane)]] = Field(default_factory=dict)
-    default_lane: Annotated[Lane, BeforeValidator(_lane)] = Lane.DRAFT
-    repos: Named[RepoPart] = Field(default_factory=dict)
-    default_repo: Name | None = None
-    limits: LimitsPart | None = None
-    suspend: Bool = False
-    proposals: Annotated[str, BeforeValidator(convert.choice("hold", "queue", "refuse"))] = "hold"
+    root: Root = _key("The folder that holds BACKLOG.md, tasks/, agents/ and the hub's folders.", ".")
+    timeouts: TimeoutsPart | None = _key("How long what may take: a number and s, m, h or d.", None)
+    retries: RetriesPart | None = _key("What happens after a failure.", None)
+    lanes: Named[LaneWord] = Field(default_factory=dict, description="Headings of BACKLOG.md besides the usual ones.")
+    default_lane: LaneWord = _key("The lane of a BACKLOG.md without any heading.", Lane.DRAFT)
+    repos: Named[RepoPart] = Field(default_factory=dict, description="Repositories by name. No effect yet.")
+    default_repo: Name | None = _key("The name of the repository of a task that names none.", None)
+    limits: LimitsPart | None = _key("How many tasks run at once.", None)
+    suspend: Bool = _key("true: nothing new starts.", False)
+    proposals: Proposals = _key("What happens to tasks that agents propose. No effect yet.", "hold")
 
 
 # --- the hub's own files --------------------------------------------------------------------------------------------
@@ -300,102 +378,3 @@ class RecordFile(Model):
     tokens: Many[TokenPart] = ()
     revoked: Many[Sha256] = ()
     accepted: Hex = ""
-
-
-# --- reading with all mistakes at once ------------------------------------------------------------------------------
-
-M = TypeVar("M", bound=Model)
-
-
-@dataclass(frozen=True, slots=True)
-class Read(Generic[M]):
-    """One file as read: the model, the ``x-`` keys, and the place (line, column) of each value at the top level."""
-
-    file: M
-    extra: dict[str, Any]
-    marks: dict[str, tuple[int, int]]
-
-
-def read(model: type[M], root: Node | None, path: str) -> Read[M] | tuple[Problem, ...]:
-    """Return one file as read, or every mistake in it, in the order of the file."""
-    if root is None:
-        return (Problem(path, what="the file is empty", hint=_start(model)),)
-    if not isinstance(root, Map):
-        what = f"expected key: value lines, got {kind_of(root)}"
-        return (Problem(path, root.line, root.column, "", what, _start(model)),)
-    extra = {key: convert.free(value) for key, value in root.items() if key.startswith("x-")}
-    body: Map = root
-    if extra:
-        body = Map(root.line, root.column)
-        body.update((key, value) for key, value in root.items() if key not in extra)
-        body.marks = root.marks
-    try:
-        file = model.model_validate(body)
-    except ValidationError as error:
-        found = (_problem(model, body, path, one) for one in error.errors(include_url=False, include_input=False))
-        return tuple(sorted(dict.fromkeys(found)))
-    return Read(file, extra, {key: (node.line, node.column) for key, node in root.items()})
-
-
-def _start(model: type[Model]) -> str:
-    required = [key for key, field in model.model_fields.items() if field.is_required()]
-    return f"begin with {required[0]}: ..." if required else "delete it or write key: value lines"
-
-
-def _problem(model: type[Model], root: Map, path: str, error: ErrorDetails) -> Problem:
-    """Turn one pydantic error into a problem with its place in the file."""
-    place, line, column = _locate(root, error["loc"], key_only=error["type"] == "extra_forbidden")
-    name = str(error["loc"][-1]) if error["loc"] else ""
-    match error["type"]:
-        case "wrong":
-            context = error["ctx"]
-            return Problem(path, line, column, place, str(context["what"]), str(context["hint"]))
-        case "extra_forbidden":
-            known = _keys(model, error["loc"][:-1])
-            close = SYNONYMS.get(name.lower().replace("-", "_"), "")
-            hint = f"did you mean {close}?" if close in known else suggest(name, known)
-            if not hint:
-                hint = f"write x-{name} to keep it" if len(error["loc"]) == 1 else "delete it"
-            return Problem(path, line, column, convert.shown(place), "unknown key", hint)
-        case "missing":
-            return Problem(path, line, column, place, "is missing", f"add {name}: ...")
-        case _:  # pragma: no cover - every reader above raises ``wrong``
-            return Problem(path, line, column, place, error["msg"])
-
-
-def _locate(root: Map, loc: tuple[int | str, ...], *, key_only: bool) -> tuple[str, int, int]:
-    """Follow a pydantic location through the nodes, as far as it goes: field as people write it, line, column."""
-    node: Any = root
-    field = ""
-    line, column = root.line, root.column
-    for depth, step in enumerate(loc):
-        if isinstance(step, int):
-            field += f"[{step}]"
-            inside = isinstance(node, Seq) and step < len(node)
-        else:
-            field += f".{step}" if field else step
-            inside = isinstance(node, Map) and step in node
-        if not inside:
-            return field, line, column
-        if key_only and depth == len(loc) - 1:
-            line, column = node.marks[step]
-        else:
-            node = node[step]
-            line, column = node.line, node.column
-    return field, line, column
-
-
-def _keys(model: type[Model], loc: tuple[int | str, ...]) -> tuple[str, ...]:
-    """Return the keys that a mapping inside a file knows, by following the annotations."""
-    kind: Any = model
-    for step in loc:
-        if isinstance(step, str) and isinstance(kind, type) and issubclass(kind, Model) and step in kind.model_fields:
-            kind = _part(kind.model_fields[step].annotation) or kind
-    return tuple(kind.model_fields)
-
-
-def _part(annotation: Any) -> type[Model] | None:
-    """Find the model inside ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``."""
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _part(part)) is not None), None)

@@ -118,6 +118,53 @@ def test_a_new_wrong_file_is_undecided_and_only_a_problem(people):
     assert len(seen.problems) == 2
 
 
+def test_a_secret_keeps_the_last_good_version_of_a_file_and_of_an_item(people):
+    people.write({"tasks/a.yaml": "title: a\n", "BACKLOG.md": "## Ready\n- deploy\n- test\n"})
+    before = people.look()
+    secret = "gl" + "pat-" + "aB3dE6gH9" * 3
+    people.write(
+        {
+            "tasks/a.yaml": f"title: a\ndescription: with {secret}\n",
+            "BACKLOG.md": f"## Ready\n- deploy with {secret}\n- test\n- new with {secret}\n",
+        }
+    )
+    for restarted in (False, True):
+        if restarted:
+            people.restart()
+        seen = people.look()
+        assert titles(seen) == titles(before)
+        assert [line.partition(" (")[0] for line in said(seen)] == [
+            "BACKLOG.md:2:15: looks like a GitLab token",
+            "BACKLOG.md:4:12: looks like a GitLab token",
+            "tasks/a.yaml:2:19: looks like a GitLab token",
+        ]
+        assert secret not in str(seen.problems) + str(seen.specs) + str(seen.backlog_json)
+
+
+def test_a_problem_names_the_task_that_stays_as_it_was_because_of_it(people):
+    people.write({"tasks/a.yaml": "title: a\n"})
+    people.look()
+    people.write(
+        {
+            "tasks/a.yaml": "titel: a\n",
+            "tasks/new.yaml": "- x\n",
+            "tasks/c.yaml": "title: c\ndepends_on: [nowhere]\n",
+            "agents/loash.yaml": "role: admin\n",
+            "BACKLOG.md": "## Ready\n- one need:python\n- two\n  goes on\n  for long due:never\n",
+        }
+    )
+    seen = people.look()
+    assert [(problem.path, problem.line, problem.task_id) for problem in seen.problems] == [
+        ("BACKLOG.md", 2, ""),  # a remark: the line is in force
+        ("BACKLOG.md", 5, seen.backlog.entries[1].id),
+        ("agents/loash.yaml", 1, ""),
+        ("tasks/a.yaml", 1, "a"),
+        ("tasks/a.yaml", 1, "a"),
+        ("tasks/c.yaml", 2, ""),  # the file is in force, and the task waits
+        ("tasks/new.yaml", 1, "new"),
+    ]
+
+
 def test_a_wrong_agent_or_policy_keeps_its_last_good_version_after_a_restart_too(people):
     people.write({"agents/loash.yaml": "name: Loash\n", "agentcom.yaml": "suspend: true\n"})
     first = people.look()

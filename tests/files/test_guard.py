@@ -58,6 +58,37 @@ def test_what_is_refused_is_named_with_its_place(data, expected, fast):
     assert refusal(data, fast) == expected
 
 
+@both_parsers
+@pytest.mark.parametrize(
+    ("data", "place", "hint"),
+    [
+        (b"title: a: b", (1, 9), "put quotes around a text that contains a colon, or check the indentation"),
+        (b"a: 1\nb: 'x\n", (2, 4), "close the quote that is opened here"),
+        (b"a: 1\nb: [x\n", (2, 4), "close the bracket that is opened here, or put quotes around the text"),
+        (b"a: 1\nbb\nc: 2\n", (2, 1), "write key: value here, or indent it as part of the text above"),
+        (b"a: 1\n\tb: 2\n", (2, 1), "indent with spaces, not tabs"),
+        (b"a: @x", (1, 4), "put quotes around a text that begins with @"),
+        (b"a: `x`", (1, 4), "put quotes around a text that begins with `"),
+        (b"```yaml\na: 1\n```\n", (1, 1), "delete the line ```: the file holds nothing but YAML"),
+        (b"a: 'it's'", (1, 8), "put quotes around the whole text; '' is an apostrophe inside single quotes"),
+        (b"a: [b]]", (1, 7), "delete the bracket, or put quotes around the text"),
+        (rb'a: "\q"', None, "write \\\\ for a backslash, or use single quotes"),
+        (b"a: > x", None, "begin the text in the next line, or put quotes around it"),
+        (b"a: - b", (1, 4), "begin the list in the next line, or put quotes around the text"),
+        (
+            b"a: 1\n<<<<<<< HEAD\nb: 2\n=======\nc: 3\n>>>>>>> main\n",
+            (2, 1),
+            "keep what is right and delete the lines <<<<<<<, ======= and >>>>>>>",
+        ),
+    ],
+)
+def test_a_mistake_of_syntax_says_where_to_look_and_what_helps(data, place, hint, fast):
+    with pytest.raises(Unreadable) as caught:
+        guard.load(data, fast=fast)
+    assert caught.value.hint == hint
+    assert place is None or (caught.value.line, caught.value.column) == place
+
+
 def test_a_merge_bomb_is_refused_at_its_first_anchor():
     bomb = b"a: &a {x: 1}\n" + b"".join(
         b"%c: &%c {<<: [*%c,*%c,*%c]}\n" % (c, c, c - 1, c - 1, c - 1) for c in b"bcdefghij"

@@ -110,6 +110,72 @@ repo: --upload-pack=x
 
 
 @pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("title:", "1:7: title: has no value, write one after the colon, in quotes if it begins with #"),
+        ("title: ''", "1:8: title: is empty, write in one line what is to be done"),
+        ("title: [a]", "1:8: title: expected a title, got a list, write a without brackets or dash"),
+        ("description: [a, b]", "2:14: description: expected a text, got a list, write a text"),
+        ("priority: {a: b}", "2:11: priority: expected one of urgent, high, normal, low, got a mapping, "
+         "write one of them"),
+        ("priority: 1", "2:11: priority: 1 is unknown, write one of urgent, high, normal, low"),
+        ("labels: web", "2:9: labels: expected a list, got a word, write [web]"),
+        ("labels: '[web'", '2:9: labels: expected a list, got a word, write "- " before each entry'),
+        ("labels: {web: 1}", '2:9: labels: expected a list, got a mapping, write "- " before each entry'),
+        ("labels: [web, ~]", "2:15: labels[1]: expected a word, got nothing, write one, or delete the line"),
+        ("labels: [web, ' ']", "2:15: labels[1]: expected a word, got an empty text, write one, or delete the line"),
+        ("labels: [web, web]", "2:15: labels[1]: web stands twice, delete one"),
+        ("labels: [[a, b]]", "2:10: labels[0]: expected a word, got a list, "
+         'write each in a line of its own: "- a", "- b"'),
+        ("labels: [[[a]]]", "2:10: labels[0]: expected a word, got a list, write one word for each entry"),
+        ("labels: [python: 3]", '2:10: labels[0]: expected a word, got a mapping, put quotes around it: "python: 3"'),
+        ("depends_on: [T-1]", "2:14: depends_on[0]: T-1 is no id, did you mean t-1?"),
+        ("depends_on: [main]", "2:14: depends_on[0]: main is a reserved word and no id, "
+         "write the id of a task or an agent"),
+        ("assignee: ''", '2:11: assignee: "" is no id, write lower-case letters, digits and -, at most 64'),
+        ("max_retries: 101", "2:14: max_retries: 101 is out of range, write a number from 0 to 100"),
+        ("max_retries: 1.5", "2:14: max_retries: expected a whole number, got 1.5, write a number from 0 to 100"),
+        ("max_retries: [1]", "2:14: max_retries: expected a whole number, got a list, "
+         "write 1 without brackets or dash"),
+        (f"max_retries: {'9' * 5000}", f"2:14: max_retries: {'9' * 57}... is out of range, "
+         "write a number from 0 to 100"),
+        ("timeout: 1h30m", "2:10: timeout: expected a duration, got 1h30m, did you mean 90m?"),
+        ("timeout: 3 months", "2:10: timeout: expected a duration, got 3 months, "
+         "write a number and s, m, h or d: 30m"),
+        ("timeout: 400d", "2:10: timeout: 400d is out of range, write more than 0 and at most 366d"),
+        ("timeout: {m: 3}", "2:10: timeout: expected a duration, got a mapping, write a duration"),
+        ("deadline: [x]", "2:11: deadline: expected a time, got a list, write x without brackets or dash"),
+        ("hold: [true]", "2:7: hold: expected true or false, got a list, write true without brackets or dash"),
+        ("review: yes", "2:9: review: expected required or none, got yes, "
+         "write review: required, or delete the line"),
+        ("answer: yes", "2:9: answer: expected a mapping, got a word, write {generation: ..., text: ...}"),
+        ("answer: {generation: 1, text: a, hold: true}", "2:34: answer.hold: unknown key, "
+         "indent it less: it belongs to the top level"),
+        ("approve: true", "2:1: approve: unknown key, did you mean review_decision?"),
+        ("note: fine", "2:1: note: unknown key, write it below review_decision:, indented"),
+        ("X_team: a", "2:1: X_team: unknown key, write x-team to keep it"),
+        ("metadata: [a]", "2:11: metadata: expected a mapping, got a list, write key: value lines, indented"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_field_and_what_to_do(line, problem):
+    text = line if line.startswith("title") else f"title: x\n{line}"
+    assert said(task(text)) == [f"tasks/t-1.yaml:{problem}"]
+
+
+def test_every_entry_that_stands_twice_is_named():
+    assert said(task("title: x\nlabels:\n  - a\n  - b\n  - a\n  - b\n")) == [
+        "tasks/t-1.yaml:5:5: labels[2]: a stands twice, delete one",
+        "tasks/t-1.yaml:6:5: labels[3]: b stands twice, delete one",
+    ]
+
+
+def test_what_the_hub_wrote_may_say_a_word_twice():
+    text = b"title: x\norigin: api\nlabels: [a, a]\nneeded_capabilities: [b, b]\ndepends_on: [c, c]\n"
+    spec = loader.load_hub_task("tasks/api/t-1.yaml", text, "b")
+    assert isinstance(spec, Spec) and spec.labels == ("a", "a")
+
+
+@pytest.mark.parametrize(
     ("key", "meant"),
     [("needs", "needed_capabilities"), ("due", "deadline"), ("agent", "assignee"), ("depends-on", "depends_on")],
 )
@@ -141,6 +207,9 @@ def test_a_file_that_says_nothing_or_is_no_mapping_says_how_to_begin():
     assert said(task("- x\n")) == ["tasks/t-1.yaml:1:1: expected key: value lines, got a list, begin with title: ..."]
     assert said(task("a: [")) == [
         "tasks/t-1.yaml:2:1: not readable as YAML: did not find expected node content, check indentation and quotes"
+    ]
+    assert said(task("title:x")) == [
+        "tasks/t-1.yaml:1:1: expected key: value lines, got a word, write a blank after the colon: title: ..."
     ]
 
 

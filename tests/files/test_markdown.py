@@ -180,7 +180,7 @@ def test_a_wrong_value_makes_the_item_invalid_and_says_where():
     assert not item.valid
     assert problems == [
         "BACKLOG.md:2:13: due: expected a time, got tomorrow, write 2026-12-01 or 2026-12-01T12:00:00Z",
-        "BACKLOG.md:2:26: depends: T-1 is no id, write lower-case letters, digits and -, at most 64, no reserved word",
+        "BACKLOG.md:2:26: depends: T-1 is no id, did you mean t-1?",
     ]
 
 
