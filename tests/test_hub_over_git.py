@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from support.repo import Clone, make_repo
 
+from coordinator.core.agent import Session
+from coordinator.core.events import Accepted, Connected, Said
+from coordinator.core.machine import State
 from coordinator.core.task import Task
 from coordinator.ground import survey
 from coordinator.hub import Hub
@@ -290,3 +293,37 @@ async def test_a_first_hub_does_not_start_on_an_agentcom_yaml_that_may_have_mean
         async with running(clone):
             pass
     assert refused.value.exit_code == 65
+
+
+@pytest.mark.parametrize("anchor", ["", " <!-- t-one -->"])
+async def test_a_line_that_is_taken_out_and_put_back_is_its_running_task_again(clone: Clone, anchor: str) -> None:
+    clone.commit({"BACKLOG.md": READY + f"- [ ] first thing{anchor}\n", "agents/a.yaml": "tokens: []\n"})
+    async with running(clone) as hub:
+        features = frozenset({"release", "updates", "progress"})
+        await hub.settle(Connected("a", Session("s", (), features, frozenset())))
+        name = open_tasks(hub)["first thing"].id
+        await hub.settle(Said("a", "s", Accepted(name, 1)))
+        clone.commit({"BACKLOG.md": READY})
+        await look(hub)
+        assert hub.core.memory.tasks[name].status.orphaned
+        clone.git("revert", "--no-edit", "HEAD")
+        await look(hub)
+        (task,) = open_tasks(hub).values()
+        assert (task.id, task.state, task.status.orphaned) == (name, State.WORKING, False)
+    log = clone.git("log", "--format=%(trailers:key=Agentcom-Event,valueonly,separator=%x2C)", "-3", "agentcom/state")
+    assert "put_back" in log.splitlines()
+
+
+async def test_a_crash_before_the_first_observation_loses_no_accepted_version(clone: Clone) -> None:
+    clone.commit({"agents/a.yaml": "capabilities: [x]\ntokens: []\n"})
+    crashed = make_hub(survey(clone.path))
+    fold = await asyncio.to_thread(crashed._store.load)
+    await crashed._claim(fold, new_hub=False)
+    crashed.close()
+    async with running(clone):
+        pass
+    async with running(clone) as hub:
+        clone.commit({"agents/a.yaml": "nonsense: [\n"})
+        await look(hub)
+    async with running(clone) as again:
+        assert again.core.memory.agents["a"].spec.capabilities == ("x",)

@@ -10,7 +10,7 @@ import hashlib
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
@@ -74,8 +74,8 @@ class MapEntry:
     """What is remembered of one item: its id, and what the next version is matched against.
 
     ``title`` and ``heading`` are folded; ``lane`` is the one in force (never IN_PROGRESS); ``started`` tells that it
-    stood in a ready lane at least once, so that its removal counts as a finished namesake. ``born`` is the (title,
-    heading) that its id came from, None while they are the same: it is a namesake under both.
+    stood in a ready lane at least once, so that its task may outlive its line. ``born`` is the (title, heading) that
+    its id came from, None while they are the same: it is a namesake under both.
     """
 
     id: str
@@ -97,12 +97,15 @@ class MapEntry:
 
 @dataclass(frozen=True, slots=True)
 class BacklogMap:
-    """The identity map: entries in the order of the file, and the finished namesakes whose lines are gone.
+    """The identity map: entries in the order of the file, and what must be known of those whose lines are gone.
 
-    ``finished`` counts by (folded title, folded heading); ``blob`` is the version of BACKLOG.md that was compiled last.
+    ``gone`` are entries whose task was not finished when last heard of: a line that is put back is that task again.
+    ``finished`` counts the finished ones by (folded title, folded heading); ``blob`` is the version of BACKLOG.md that
+    was compiled last.
     """
 
     entries: tuple[MapEntry, ...] = ()
+    gone: tuple[MapEntry, ...] = ()
     finished: Mapping[tuple[str, str], int] = field(default_factory=dict)
     blob: str = ""
 
@@ -112,7 +115,8 @@ class Carried:
     """The map after the last version, the items that its entries stand for, and what people should hear of.
 
     ``items`` stands beside ``map.entries``, one by one. ``duplicates`` repeat the anchor of an earlier item and are no
-    items. ``renamed`` are (old folded title, entry) where a title was assumed to be reworded.
+    items. ``renamed`` are (old folded title, entry) where another title was assumed to be the same item reworded, by
+    its place alone.
     """
 
     map: BacklogMap
@@ -133,9 +137,13 @@ def carry(
     every file in tasks/). Carrying a version that the map already stands for changes nothing.
     """
     result = Carried(known)
+    renamed: dict[str, str] = {}
     for items in versions:
         result = _step(result.map, items, finished, used)
-    return result
+        for old, entry in result.renamed:
+            renamed.setdefault(entry.id, old)
+    standing = ((renamed[entry.id], entry) for entry in result.map.entries if entry.id in renamed)
+    return replace(result, renamed=tuple((old, entry) for old, entry in standing if not _alike(old, entry.title)))
 
 
 def spec_of(item: Item, entry: MapEntry, path: str = "BACKLOG.md") -> Spec:
@@ -183,9 +191,13 @@ def birth_id(title: str, heading: str, ordinal: int, namesakes: int, taken: Call
 
 @dataclass(slots=True)
 class _Match:
-    """Pairs found so far: for each new item its old index, and which old entries are spoken for."""
+    """Pairs found so far: for each new item its old index, and which old entries are spoken for.
+
+    The first ``standing`` old entries stood in the version before; the others are ``BacklogMap.gone``.
+    """
 
     old: Sequence[MapEntry]
+    standing: int
     new: Sequence[Item]
     titles: list[str]
     headings: list[str]
@@ -197,7 +209,7 @@ class _Match:
         self.taken[old] = True
 
     def removed(self) -> list[int]:
-        return [index for index, taken in enumerate(self.taken) if not taken]
+        return [index for index in range(self.standing) if not self.taken[index]]
 
     def added(self) -> list[int]:
         return [i for i, old in enumerate(self.of_new) if old is None and self.new[i].anchor is None]
@@ -207,22 +219,26 @@ def _step(known: BacklogMap, written: Sequence[Item], finished: AbstractSet[str]
     items, duplicates = _first_anchors(written)
     titles = [fold(item.title) for item in items]
     headings = [fold(item.heading) for item in items]
-    match = _Match(known.entries, items, titles, headings, [None] * len(items), [False] * len(known.entries))
+    old = (*known.entries, *(entry for entry in known.gone if entry.id not in finished))
+    match = _Match(old, len(known.entries), items, titles, headings, [None] * len(items), [False] * len(old))
     _by_anchor(match)
     _by_title(match, finished)
+    _put_back(match)
     ended = {entry.id for entry in known.entries if entry.id in finished or entry.check in (DONE, CANCELLED)}
-    reworded = _by_hunk(match, ended) + _by_similarity(match, ended)
+    reworded = _by_hunk(match, ended)
+    _by_similarity(match, ended)
 
-    gone = Counter(known.finished)
-    for index in match.removed():
-        entry = known.entries[index]
-        if entry.started or entry.id in finished:
-            gone.update(entry.keys)
-    ids = _ids(match, gone, finished, used)
+    left = [entry for entry, taken in zip(old, match.taken, strict=True) if not taken]
+    namesakes = Counter(known.finished)
+    for entry in (*known.gone, *left):
+        if entry.id in finished:
+            namesakes.update(entry.keys)
+    gone = tuple(entry for entry in left if entry.started and entry.id not in finished)
+    ids = _ids(match, namesakes, finished, used)
     entries = tuple(_entry(match, index, ids[index]) for index in range(len(items)))
     renamed = tuple((known.entries[old].title, entries[new]) for new, old in reworded)
-    counts = {key: count for key, count in sorted(gone.items()) if count}
-    return Carried(BacklogMap(entries, counts, known.blob), tuple(items), tuple(duplicates), renamed)
+    counts = {key: count for key, count in sorted(namesakes.items()) if count}
+    return Carried(BacklogMap(entries, gone, counts, known.blob), tuple(items), tuple(duplicates), renamed)
 
 
 def _first_anchors(written: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -249,32 +265,75 @@ def _by_anchor(match: _Match) -> None:
 def _by_title(match: _Match, finished: AbstractSet[str]) -> None:
     """Pair equal titles: those that are equal in more first, and among equals in the order of the file.
 
-    When lines of one text became more or fewer, a finished task prefers the ticked line: the other one is a chore
-    written again. When their number is the same they are the same lines, and a mark only tells equals apart.
+    When the lines of a title were moved, or became more or fewer, a finished task prefers the ticked one, under
+    whatever heading: another one is a chore written again. When they are the same as before they are the same lines,
+    and a mark only tells equals apart.
     """
-    old = [(entry.title, entry.heading, entry.digest) for entry in match.old]
+    old = [(entry.title, entry.heading, entry.digest) for entry in match.old[: match.standing]]
     new = [(match.titles[i], match.headings[i], item.digest) for i, item in enumerate(match.new)]
-    before = Counter(old[index] for index in match.removed())
-    after = Counter(new[index] for index in match.added())
-
-    def marked(index: int) -> tuple[str, ...]:
-        entry, text = match.old[index], old[index]
-        check = DONE if before[text] != after[text] and entry.id in finished else entry.check
-        return (*text, check or OPEN)
+    before, after = _by_first(old[index] for index in match.removed()), _by_first(new[index] for index in match.added())
+    _finished_by_title(match, finished, {title for title, texts in before.items() if texts != after.get(title)})
 
     def rounds(text: tuple[str, str, str], full: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         title, heading, digest = text
         return full, text, (title, heading), (title, digest), (title,)
 
-    of_old = [rounds(text, marked(index)) for index, text in enumerate(old)]
+    of_old = [rounds(text, (*text, match.old[index].check or OPEN)) for index, text in enumerate(old)]
     of_new = [rounds(text, (*text, match.new[index].check or OPEN)) for index, text in enumerate(new)]
     for level in range(5):
-        waiting: dict[tuple[str, ...], list[int]] = {}
-        for index in reversed(match.removed()):
-            waiting.setdefault(of_old[index][level], []).append(index)
-        for index in match.added():
-            if queue := waiting.get(of_new[index][level]):
-                match.pair(index, queue.pop())
+        old_keys = {index: of_old[index][level] for index in match.removed()}
+        _pair_equal(match, old_keys, {index: of_new[index][level] for index in match.added()})
+
+
+def _finished_by_title(match: _Match, finished: AbstractSet[str], moved: AbstractSet[str]) -> None:
+    """Pair finished tasks with the ticked lines of their title, where its lines were moved; a done lane is a tick."""
+
+    def ticked(item: Item) -> bool:
+        return item.check == DONE or item.lane is Lane.DONE
+
+    def of_old(index: int) -> tuple[str, ...]:
+        entry = match.old[index]
+        return entry.title, entry.heading, entry.digest
+
+    def of_new(index: int) -> tuple[str, ...]:
+        return match.titles[index], match.headings[index], match.new[index].digest
+
+    for parts in (3, 2, 1):
+        old = [i for i in match.removed() if match.old[i].title in moved and match.old[i].id in finished]
+        new = [i for i in match.added() if match.titles[i] in moved and ticked(match.new[i])]
+        _pair_equal(match, {i: of_old(i)[:parts] for i in old}, {i: of_new(i)[:parts] for i in new})
+
+
+def _by_first(texts: Iterable[tuple[str, ...]]) -> dict[str, Counter[tuple[str, ...]]]:
+    counted: dict[str, Counter[tuple[str, ...]]] = {}
+    for text in texts:
+        counted.setdefault(text[0], Counter())[text] += 1
+    return counted
+
+
+def _pair_equal(match: _Match, old: dict[int, tuple[str, ...]], new: Mapping[int, tuple[str, ...]]) -> None:
+    """Pair indices that have the same key, in the order of both."""
+    waiting: dict[tuple[str, ...], list[int]] = {}
+    for index, key in reversed(old.items()):
+        waiting.setdefault(key, []).append(index)
+    for index, key in new.items():
+        if queue := waiting.get(key):
+            match.pair(index, queue.pop())
+
+
+def _put_back(match: _Match) -> None:
+    """Pair what is left with tasks whose line was gone and that are not finished: the line was put back."""
+    waiting: dict[tuple[str, str], list[int]] = {}
+    for index in range(len(match.old) - 1, match.standing - 1, -1):
+        if not match.taken[index]:
+            for key in match.old[index].keys:
+                waiting.setdefault(key, []).append(index)
+    for new in match.added():
+        queue = waiting.get((match.titles[new], match.headings[new]), [])
+        while queue and match.of_new[new] is None:
+            index = queue.pop()
+            if not match.taken[index]:
+                match.pair(new, index)
 
 
 def _by_hunk(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, int]]:
@@ -300,7 +359,7 @@ def _by_hunk(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, int]]:
 
 def _spine(match: _Match) -> list[tuple[int, int]]:
     """Return the longest run of (new, old) pairs that kept their order: what a diff would show as unchanged."""
-    pairs = [(new, old) for new, old in enumerate(match.of_new) if old is not None]
+    pairs = [(new, old) for new, old in enumerate(match.of_new) if old is not None and old < match.standing]
     tails: list[int] = []
     last: list[int] = []
     before: list[int] = []
@@ -321,12 +380,16 @@ def _spine(match: _Match) -> list[tuple[int, int]]:
     return spine[::-1]
 
 
-def _by_similarity(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, int]]:
+def _alike(one: str, other: str) -> bool:
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= SIMILARITY
+
+
+def _by_similarity(match: _Match, ended: AbstractSet[str]) -> None:
     """Pair titles at least ``SIMILARITY`` alike where each is the only candidate of the other."""
     removed = [old for old in match.removed() if match.old[old].id not in ended]
     added = match.added()
     if len(removed) > SIMILAR_ITEMS or len(added) > SIMILAR_ITEMS:
-        return []
+        return
     candidates: list[tuple[int, int]] = []
     tries = 0
     for new in added:
@@ -337,15 +400,14 @@ def _by_similarity(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, in
                 continue
             tries += 1
             if tries > SIMILAR_TRIES:
-                return []
+                return
             if matcher.ratio() >= SIMILARITY:
                 candidates.append((new, old))
     of_new = Counter(new for new, _ in candidates)
     of_old = Counter(old for _, old in candidates)
-    pairs = [(new, old) for new, old in candidates if of_new[new] == 1 and of_old[old] == 1]
-    for new, old in pairs:
-        match.pair(new, old)
-    return pairs
+    for new, old in candidates:
+        if of_new[new] == 1 and of_old[old] == 1:
+            match.pair(new, old)
 
 
 def _ids(

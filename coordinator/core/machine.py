@@ -53,6 +53,7 @@ class Event(StrEnum):
     DEADLINE = "deadline"
     CANCEL = "cancel"
     ORPHANED = "orphaned"
+    PUT_BACK = "put_back"
     DONE_BY_HAND = "done_by_hand"
     HOLD = "hold"
     SPEC_EDITED = "spec_edited"
@@ -169,6 +170,7 @@ TASK: Mapping[Event, Mapping[State, Cell]] = {
     Event.DEADLINE: _row(_FAIL, _FAIL, _FAIL, _FAIL),
     Event.CANCEL: _row(_CANCEL, _CANCEL, _CANCEL, _CANCEL, _CANCEL),
     Event.ORPHANED: _row(_CANCEL, _CANCEL, _cell("orphan", _W), _cell("orphan", _B), _cell("orphan", _R)),
+    Event.PUT_BACK: _row(None, None, _cell("want_again", _W), _cell("want_again", _B), _cell("want_again", _R)),
     Event.DONE_BY_HAND: _row(_BY_HAND, _BY_HAND, _BY_HAND, _BY_HAND, _BY_HAND),
     Event.HOLD: _row(_cell("hold", _Q), _cell("hold", _A), _cell("hold", _W), _cell("hold", _B)),
     Event.SPEC_EDITED: _row(

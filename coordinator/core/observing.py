@@ -117,12 +117,13 @@ def _agents(step: Step, seen: Observed) -> None:
     for agent_id in sorted(seen.agents):
         spec = seen.agents[agent_id]
         known = memory.agents.get(agent_id)
-        if known is not None and known.spec == spec:
-            continue
+        same = known is not None and known.spec == spec
         memory.put_spec(spec)
         step.record_agent(
             replace(memory.agents[agent_id].record, accepted=spec.blob), seen.by, f"{spec.where or agent_id} accepted"
         )
+        if same:
+            continue  # also when a crash left it out of the branch that this version was accepted
         if spec.disabled:
             _disable(step, agent_id, seen.by, "disabled")
         elif not memory.agents[agent_id].enabled:
@@ -164,6 +165,8 @@ def _task(step: Step, seen: Observed, spec: Spec, *, held: bool) -> None:
     elif (task.lane, task.position) != (lane, position):
         step.memory.put(replace(task, lane=lane, position=position))
         step.refresh(step.memory.tasks[spec.id])
+    if task is not None and task.status.orphaned:
+        step.apply(Event.PUT_BACK, task, by, reason="it is wanted again")
     _edited(step, spec, by)
     _words(step, before, spec, by)
 

@@ -268,6 +268,10 @@ def orphan(task: Task, cause: Cause) -> Task:
     return replace(task, status=replace(task.status, orphaned=True, reason=cause.reason))
 
 
+def want_again(task: Task, cause: Cause) -> Task:
+    return replace(task, status=replace(task.status, orphaned=False, reason="")) if task.status.orphaned else task
+
+
 def edit(task: Task, cause: Cause) -> Task:
     """Take a new specification over; its retries count from now on, and those spent stay spent (S10)."""
     if cause.held is not None:
@@ -381,6 +385,7 @@ RULES: Mapping[str, Callable[[Task, Cause], Task]] = {
     "answer_working": record_answer,
     "answer_blocked": answer_blocked,
     "orphan": orphan,
+    "want_again": want_again,
     "hold": edit,
     "edit": edit,
     "edit_owned": edit,

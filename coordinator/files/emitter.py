@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coordinator.core.agent import AgentRecord, Token
-from coordinator.core.backlog import BacklogMap
+from coordinator.core.backlog import BacklogMap, MapEntry
 from coordinator.core.task import Answer, Attempt, Decision, Origin, Priority, Spec, Status
 from coordinator.files import limits
 from coordinator.files.convert import plain_number, write_duration, write_time
@@ -145,18 +145,21 @@ def emit_mapping(values: Mapping[str, Any]) -> bytes:
 
 def emit_backlog_map(known: BacklogMap) -> bytes:
     """Return ``status/backlog.json``: one item a line, so that git shows which one moved."""
-    items = []
-    for entry in known.entries:
+
+    def shown(entry: MapEntry) -> str:
         item: dict[str, Any] = {"id": entry.id, "title": entry.title, "heading": entry.heading}
         item |= {"lane": entry.lane.value, "line": entry.line, "check": entry.check, "digest": entry.digest}
         item["started"] = entry.started
         if entry.born is not None:
             item["born"] = list(entry.born)
-        items.append(_json(item))
+        return _json(item)
+
+    items, gone = [shown(entry) for entry in known.entries], [shown(entry) for entry in known.gone]
     finished = [_json([*key, count]) for key, count in sorted(known.finished.items())]
     parts = [
         f'"blob": {_json(known.blob)}',
         '"finished": [' + ",".join(f"\n  {one}" for one in finished) + ("\n ]" if finished else "]"),
+        '"gone": [' + ",".join(f"\n  {one}" for one in gone) + ("\n ]" if gone else "]"),
         '"items": [' + ",".join(f"\n  {one}" for one in items) + ("\n ]" if items else "]"),
     ]
     return ("{\n " + ",\n ".join(parts) + "\n}\n").encode("utf-8", "replace")

@@ -41,7 +41,7 @@ def _task(
     path: str, data: bytes, blob: str, model: type[schema.TaskFile], reserved: tuple[str, ...]
 ) -> Spec | Problems:
     hub = model is schema.HubTaskFile
-    name, wrong_name = _id_of(path, reserved)
+    name, wrong_name = _id_of(path.removesuffix(".yaml").removesuffix(".spec") if hub else path, reserved)
     read = _read(model, path, data, guard.HUB if hub else guard.PEOPLE)
     if isinstance(read, tuple):
         return wrong_name + read
@@ -193,26 +193,27 @@ def load_backlog_map(path: str, data: bytes) -> BacklogMap | Problems:
     """Read ``status/backlog.json``."""
     try:
         raw = json.loads(data)
-        entries = tuple(
-            MapEntry(
-                id=str(one["id"]),
-                title=str(one["title"]),
-                heading=str(one["heading"]),
-                lane=Lane(one["lane"]),
-                line=int(one["line"]),
-                check=str(one.get("check", "")),
-                digest=str(one["digest"]),
-                started=bool(one.get("started", False)),
-                born=(str(one["born"][0]), str(one["born"][1])) if "born" in one else None,
-            )
-            for one in raw["items"]
-        )
-        gone = {(str(title), str(heading)): int(count) for title, heading, count in raw["finished"]}
-        if not all(ID_PATTERN.match(entry.id) for entry in entries):
+        entries, gone = tuple(map(_map_entry, raw["items"])), tuple(map(_map_entry, raw.get("gone", ())))
+        finished = {(str(title), str(heading)): int(count) for title, heading, count in raw["finished"]}
+        if not all(ID_PATTERN.match(entry.id) for entry in (*entries, *gone)):
             raise ValueError("an id that is none")
-        return BacklogMap(entries, gone, str(raw["blob"]))
+        return BacklogMap(entries, gone, finished, str(raw["blob"]))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return (Problem(path, what=f"not readable: {type(error).__name__}: {error}", hint="restore it from git"),)
+
+
+def _map_entry(one: Mapping[str, Any]) -> MapEntry:
+    return MapEntry(
+        id=str(one["id"]),
+        title=str(one["title"]),
+        heading=str(one["heading"]),
+        lane=Lane(one["lane"]),
+        line=int(one["line"]),
+        check=str(one.get("check", "")),
+        digest=str(one["digest"]),
+        started=bool(one.get("started", False)),
+        born=(str(one["born"][0]), str(one["born"][1])) if "born" in one else None,
+    )
 
 
 def marks(data: bytes) -> dict[str, tuple[int, int]]:
@@ -279,7 +280,7 @@ def _named_secrets(field: str, key: str, node: Node) -> Iterator[tuple[str, Scal
 
 def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:
     """Return the id that a file name says, and what is wrong with it."""
-    name = path.rpartition("/")[2].removesuffix(".yaml").removesuffix(".spec")
+    name = path.rpartition("/")[2].removesuffix(".yaml")
     if is_id(name, *reserved):
         return name, ()
     if ID_PATTERN.match(name):

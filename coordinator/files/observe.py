@@ -14,10 +14,22 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from coordinator.core.agent import AgentSpec
-from coordinator.core.backlog import NO_CHECK, OPEN, BacklogMap, Item, MapEntry, carry, spec_of, with_blob
+from coordinator.core.backlog import (
+    CANCELLED,
+    DONE,
+    NO_CHECK,
+    OPEN,
+    BacklogMap,
+    Item,
+    MapEntry,
+    carry,
+    spec_of,
+    with_blob,
+)
 from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Origin, Spec
 from coordinator.files import emitter, limits, loader, markdown
+from coordinator.files.convert import shown
 from coordinator.files.problem import Problem
 from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, SourceUnreadable, Version
 
@@ -120,6 +132,7 @@ class Observer:
         self._fetch(self._tasks, task_files)
         self._fetch(self._agents, agent_files)
         wrong: list[Problem] = []
+        earlier = self._tasks.good
         tasks, undecided = self._tasks.read(task_files, known.accepted_tasks, self._source, wrong)
         problems += [replace(problem, task_id=_id(problem.path)) for problem in wrong]
         agents, undecided_agents = self._agents.read(agent_files, known.accepted_agents, self._source, problems)
@@ -135,10 +148,19 @@ class Observer:
         compiled = self._look_backlog(commit, observed, entries, replace(known, used=used), policy, algorithm)
         existing = self._existing(known, tip.confirms, compiled.backlog, policy)
         problems.extend(compiled.problems)
+        for name in sorted(compiled.undecided - tasks.keys() - undecided):
+            path = f"{self._prefix}tasks/{name}.yaml"
+            before = known.specs.get(name) or self._tasks.recall(path, known.accepted_tasks.get(name, ""), self._source)
+            if before is None:
+                undecided.add(name)
+            else:
+                tasks[name] = before
         specs = {**compiled.specs, **tasks}
         others = known.used | undecided | compiled.places.keys() if known.complete else None
         problems.extend(self._dependencies(specs, others, known.finished))
 
+        if observed is not None:
+            problems.extend(_without_effect(tasks, earlier, authors, known.finished))
         return Observation(
             commit=commit,
             specs=specs,
@@ -313,25 +335,27 @@ class Observer:
         self, specs: Mapping[str, Spec], others: AbstractSet[str] | None, finished: AbstractSet[str]
     ) -> Iterable[Problem]:
         """Report dependencies that no task bears the id of, and circles; such tasks wait."""
+        wrong: list[tuple[Spec, str, str]] = []
         for name, spec in sorted(specs.items()):
             if name in finished:
                 continue
             for needed in spec.depends_on:
                 if others is not None and needed not in specs and needed not in others:
                     what = f"there is no task {needed}"
-                    yield self._at(spec, what, "correct the id; until then this task waits")
+                    wrong.append((spec, what, "correct the id; until then this task waits"))
         for circle in _circles({name: spec.depends_on for name, spec in specs.items() if name not in finished}):
             spec = specs[circle[0]]
             what = "tasks wait for one another: " + " -> ".join((*circle, circle[0]))
-            yield self._at(spec, what, "delete one of these dependencies")
-
-    def _at(self, spec: Spec, what: str, hint: str) -> Problem:
-        """Return a problem of the dependencies of one task, at its place in the file or its line of BACKLOG.md."""
-        path, _, line = spec.where.rpartition(":")
-        if spec.origin is Origin.BACKLOG and line.isdigit():
-            return Problem(path, int(line), 0, "depends", what, hint)
-        marks = loader.marks(self._source.blobs((spec.blob,)).get(spec.blob, b""))
-        return Problem(spec.where, *marks.get("depends_on", (0, 0)), "depends_on", what, hint)
+            wrong.append((spec, what, "delete one of these dependencies"))
+        files = tuple({spec.blob: None for spec, _, _ in wrong if spec.origin is not Origin.BACKLOG})
+        blobs = self._source.blobs(files) if files else {}
+        places = {blob: loader.marks(data).get("depends_on", (0, 0)) for blob, data in blobs.items()}
+        for spec, what, hint in wrong:
+            path, _, line = spec.where.rpartition(":")
+            if spec.origin is Origin.BACKLOG and line.isdigit():
+                yield Problem(path, int(line), 0, "depends", what, hint)
+            else:
+                yield Problem(spec.where, *places.get(spec.blob, (0, 0)), "depends_on", what, hint)
 
 
 # --- files that may be wrong ----------------------------------------------------------------------------------------
@@ -346,6 +370,11 @@ class _Shelf(Generic[V]):
         self._load = load
         self._read: dict[tuple[str, str], V | loader.Problems] = {}
         self._good: dict[str, V] = {}
+
+    @property
+    def good(self) -> Mapping[str, V]:
+        """The last good version of each file, by path."""
+        return dict(self._good)
 
     def has(self, path: str, blob: str) -> bool:
         return (path, blob) in self._read
@@ -377,7 +406,7 @@ class _Shelf(Generic[V]):
                 values[name] = read
                 continue
             problems.extend(read)
-            good = self._good.get(path) or self._recall(path, accepted.get(name, ""), source)
+            good = self._good.get(path) or self.recall(path, accepted.get(name, ""), source)
             if good is None:
                 undecided.add(name)
             else:
@@ -385,8 +414,8 @@ class _Shelf(Generic[V]):
                 values[name] = good
         return values, undecided
 
-    def _recall(self, path: str, blob: str, source: Source) -> V | None:
-        """Read the version that the hub accepted last, after a restart."""
+    def recall(self, path: str, blob: str, source: Source) -> V | None:
+        """Read the version that the hub accepted last, after a restart; None when it is not known."""
         data = source.blobs((blob,)).get(blob) if blob else None
         read = None if data is None else self._load(path, data, blob)
         return None if isinstance(read, tuple) else read
@@ -436,6 +465,17 @@ def _circles(needs: Mapping[str, tuple[str, ...]]) -> Iterable[tuple[str, ...]]:
                 stack.extend((needed, False) for needed in reversed(needs[name]))
 
 
+def _without_effect(
+    tasks: Mapping[str, Spec], earlier: Mapping[str, Spec], changed: Mapping[str, Version], finished: AbstractSet[str]
+) -> Iterable[Problem]:
+    """Say of files that were written since the last look for a finished task that they start nothing."""
+    for name, spec in tasks.items():
+        before = earlier.get(spec.where)
+        if name in finished and f"tasks/{name}.yaml" in changed and spec.rerun <= (before.rerun if before else 0):
+            what = f"the task {name} is finished, this edit starts nothing"
+            yield Problem(spec.where, what=what, hint="raise rerun in it, or give new work another file name")
+
+
 def _authors(specs: Mapping[str, Spec], known: BacklogMap, authors: Mapping[str, Version]) -> dict[str, Author]:
     """Return who changed each task last, also those whose file or line is gone."""
     found: dict[str, Author] = {}
@@ -459,13 +499,16 @@ class _Compiled:
     specs: Mapping[str, Spec]
     places: Mapping[str, tuple[Lane, int]]
     problems: tuple[Problem, ...] = ()
+    #: Ids that stand in the backlog and of which it says nothing readable now, nor did the hub know it before.
+    undecided: frozenset[str] = frozenset()
 
 
 def _kept(known: Known, problems: loader.Problems) -> _Compiled:
     """Leave map and specifications of the backlog as they were."""
     standing = {entry.id for entry in known.backlog.entries}
     specs = {name: spec for name, spec in known.specs.items() if spec.origin is Origin.BACKLOG and name in standing}
-    return _Compiled(known.backlog, specs, _places(known.backlog), problems)
+    undecided = frozenset(name for name in standing - specs.keys() if name in known.used)
+    return _Compiled(known.backlog, specs, _places(known.backlog), problems, undecided)
 
 
 def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, path: str, algorithm: str) -> _Compiled:
@@ -476,14 +519,32 @@ def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, pat
     for item in carried.duplicates:
         what = f"the id {item.anchor} stands twice"
         problems.append(Problem(path, item.line, 0, "", what, "delete the comment here to make a new task"))
+    for old, entry in carried.renamed:
+        if entry.id in known.used:
+            what = f"is taken for {shown(old)} in other words, still the task {entry.id}"
+            hint = "if it is other work, put the old line back and write this one below it"
+            problems.append(Problem(path, entry.line, what=what, hint=hint))
+    marks = {entry.id: entry for entry in known.backlog.entries}
     specs: dict[str, Spec] = {}
+    undecided: set[str] = set()
     for entry, item in zip(carried.map.entries, carried.items, strict=True):
         spec = _compiled(entry, item, known, path, algorithm)
         if spec is not None:
             specs[entry.id] = spec
+        elif not item.valid and entry.id in known.used:
+            undecided.add(entry.id)
+        before = marks.get(entry.id)
+        if entry.id in known.finished and before is not None and _ended(before) and not _ended(entry):
+            what = f"the task {entry.id} is finished, taking its mark away starts nothing"
+            hint = f"raise rerun: write tasks/{entry.id}.yaml with a title and rerun: 1; or write a new line"
+            problems.append(Problem(path, entry.line, what=what, hint=hint))
     backlog = with_blob(carried.map, blob)
     owned = _owned(problems, carried.map.entries, carried.items)
-    return _Compiled(backlog, specs, _places(backlog), tuple(owned))
+    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided))
+
+
+def _ended(entry: MapEntry) -> bool:
+    return entry.check in (DONE, CANCELLED) or entry.lane is Lane.DONE
 
 
 def _owned(problems: Iterable[Problem], entries: Sequence[MapEntry], items: Sequence[Item]) -> Iterable[Problem]:

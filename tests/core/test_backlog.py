@@ -106,8 +106,47 @@ def test_a_chore_written_again_after_it_was_done_is_a_new_task():
 def test_a_title_that_a_reworded_task_once_bore_gives_a_new_id():
     first = carry(BacklogMap(), [version("Fix the logins")])
     name = first.map.entries[0].id
-    later = carry(first.map, [version("Fix the login"), version(), version("Fix the logins")])
+    gone = carry(first.map, [version("Fix the login"), version()])
+    later = carry(gone.map, [version("Fix the logins")], finished={name}, used={name})
     assert later.map.entries[0].id != name
+
+
+def test_a_line_that_is_put_back_while_its_task_is_not_finished_is_that_task():
+    first = carry(BacklogMap(), [version("A", "Chore", "B")])
+    name = ids(first)["Chore"]
+    gone = carry(first.map, [version("A", "B")], used={name})
+    assert [entry.id for entry in gone.map.gone] == [name]
+    back = carry(gone.map, [version("A", "B", "Chore")], used={name})
+    assert (ids(back)["Chore"], back.map.gone, back.map.finished) == (name, (), {})
+
+
+def test_a_line_that_is_put_back_in_the_place_of_another_is_not_taken_for_that_one():
+    first = carry(BacklogMap(), [version("A", "Chore", "B")])
+    gone = carry(first.map, [version("A", "Water plants", "B"), version("A", "B")])
+    replaced = carry(gone.map, [version("A", "Other work", "B"), version("A", "Water plants", "B")])
+    assert ids(replaced)["Water plants"] == ids(first)["Chore"]
+
+
+def test_an_anchored_line_that_is_put_back_is_forgotten_as_gone():
+    first = carry(BacklogMap(), [version("A <t-1>")])
+    back = carry(first.map, [version(), version("Quite another title <t-1>")])
+    assert (back.map.entries[0].id, back.map.gone) == ("t-1", ())
+
+
+def test_a_gone_task_counts_as_a_namesake_from_the_moment_it_is_finished():
+    first = carry(BacklogMap(), [version("Chore")])
+    name = first.map.entries[0].id
+    gone = carry(first.map, [version()], used={name})
+    again = carry(gone.map, [version()], finished={name}, used={name})
+    assert (again.map.gone, again.map.finished) == ((), {("chore", "ready"): 1})
+
+
+def test_a_finished_chore_moved_to_done_and_written_again_at_once_is_a_new_task():
+    first = carry(BacklogMap(), [version("x Chore", "A")])
+    name = ids(first)["Chore"]
+    for again in (version("Chore", "A", "Done/x Chore"), version("Chore", "A", "Done/Chore")):
+        after = carry(first.map, [again], finished={name}, used={name})
+        assert [entry.id == name for entry in after.map.entries] == [False, False, True]
 
 
 def test_a_chore_written_beside_its_ticked_line_is_a_new_task():

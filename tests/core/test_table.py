@@ -39,6 +39,13 @@ def _gone(world: World) -> None:
     world.observe()
 
 
+def _put_back(world: World) -> None:
+    line = world.specs[T]
+    _gone(world)
+    world.specs[T] = line
+    world.observe()
+
+
 def _spec_word(**changes: object) -> Callable[[World], None]:
     return lambda world: _edit(world, **changes)
 
@@ -77,6 +84,7 @@ PROVOKE: dict[Event, Callable[[World], None]] = {
     Event.DEADLINE: lambda w: w.advance(11),
     Event.CANCEL: _spec_word(cancel=True),
     Event.ORPHANED: _gone,
+    Event.PUT_BACK: _put_back,
     Event.DONE_BY_HAND: _spec_word(done=True),
     Event.HOLD: _spec_word(hold=True),
     Event.SPEC_EDITED: _spec_word(title="Another title"),
@@ -112,6 +120,7 @@ EXPECTED: dict[Event, str] = {
     Event.DEADLINE: "failed failed failed failed = =",
     Event.CANCEL: "cancelled cancelled cancelled cancelled cancelled =",
     Event.ORPHANED: "cancelled cancelled = = = =",
+    Event.PUT_BACK: "? ? = = = =",
     Event.DONE_BY_HAND: "done done done done done =",
     Event.HOLD: "= = = = = =",
     Event.SPEC_EDITED: "= = = = = =",
@@ -132,7 +141,7 @@ CELLS = [
     for event, row in EXPECTED.items()
     for states, expected in zip((*((c,) for c in _COLUMNS), sorted(FINISHED)), row.split(), strict=True)
     for state in states
-    if expected != "?"  # time alone brings other events about first; those have cells of their own
+    if expected != "?"  # another event comes about first; it has cells of its own
 ]
 
 
@@ -142,7 +151,7 @@ def _world(event: Event, state: State) -> World:
     if event is Event.DEADLINE:
         deadline = world.now.wall + (124_000 if state is State.QUEUED else 10_000)
         spec["deadline"] = deadline
-    if event is Event.ORPHANED:
+    if event in (Event.ORPHANED, Event.PUT_BACK):
         spec["origin"] = Origin.BACKLOG
     features = ALL if event in (Event.STUCK, Event.STUCK_TIMEOUT) else QUIET
     return world.reach(state, features=features, **spec)
