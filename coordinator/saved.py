@@ -23,7 +23,7 @@ _log = logging.getLogger("agentcom.hub")
 #: The hub looks no more often than this by itself, in seconds.
 LOOK_EVERY = 3.0
 #: One look that takes long is followed by a pause this many times as long.
-PAUSE_FACTOR = 50
+PAUSE_FACTOR = 20
 #: How long somebody who asks waits for a look before the last one must do, in seconds.
 PATIENCE = 2.0
 

@@ -42,6 +42,8 @@ _UNDER_WAY = {
 _RACY_S = 2.0
 #: How long git may take here, in seconds: filters are programs of the person's.
 _TIMEOUT_S = 10.0
+#: So often git is asked to go on behind a file that it cannot convert; of the others it is then not known.
+_STOPS = 20
 #: Not more than this of BACKLOG.md is handed on, in bytes; a reader with a lower limit sees that it is too large.
 _MOST = 4 * 1024 * 1024
 
@@ -223,14 +225,20 @@ class SavedFiles:
         return b"" if entry is None else self._source.blobs((entry.oid,)).get(entry.oid, b"")
 
     def _stored(self, top: Path, keys: Sequence[str]) -> dict[str, str]:
-        """Return the ids under which git would store these files, filters and line ends applied."""
-        if not keys:
-            return {}
-        try:
-            out = self._hash_object(top, keys)
-        except GitError:  # a filter that fails, a file that has just gone: as long as git cannot tell, it is an edit
-            return dict.fromkeys(keys, "")
-        return dict(zip(keys, out.decode().split(), strict=True))
+        """Return the ids under which git would store these files, filters and line ends applied.
+
+        The id is "" where git cannot tell: a filter that fails, a file that has just gone. Git stops at such a file, so
+        it is asked again for those behind it.
+        """
+        stored = dict.fromkeys(keys, "")
+        rest = list(keys)
+        for _ in range(_STOPS):
+            if not rest:
+                break
+            ids = self._hash_object(top, rest, check=False).decode().split()
+            stored.update(zip(rest, ids, strict=False))
+            rest = rest[len(ids) + 1 :]
+        return stored
 
     def _ignored(self, top: Path, keys: Sequence[str]) -> set[str]:
         """Return those of these files that git was told to ignore."""
@@ -259,12 +267,14 @@ class SavedFiles:
             return file.read(_MOST)
         return b""
 
-    def _hash_object(self, top: Path, keys: Sequence[str], *more: str, env: Mapping[str, str] | None = None) -> bytes:
+    def _hash_object(
+        self, top: Path, keys: Sequence[str], *more: str, env: Mapping[str, str] | None = None, check: bool = True
+    ) -> bytes:
         asked = "".join(f"{self._path(key)}\n" for key in keys).encode()
         # to store what cannot be converted back is the person's decision, to be made when they commit
         config = ("core.safecrlf=false",)
         how = ("hash-object", *more, "--stdin-paths")
-        return git(*how, cwd=top, input=asked, config=config, env=env, timeout=_TIMEOUT_S)
+        return git(*how, cwd=top, input=asked, config=config, env=env, timeout=_TIMEOUT_S, check=check)
 
     def _path(self, key: str) -> str:
         return key if key == _POLICY else self._layout.path(key)

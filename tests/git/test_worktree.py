@@ -230,6 +230,17 @@ def test_a_filter_that_fails_makes_the_file_an_edit_and_no_error(clone: Clone) -
     assert kinds(clone) == {"tasks/t-1.yaml": "changed"}
 
 
+def test_a_filter_that_fails_for_one_file_makes_no_edit_of_another_that_is_only_converted(clone: Clone) -> None:
+    clone.commit({"tasks/t-0.yaml": "title: zero\n", ".gitattributes": "tasks/t-0.yaml filter=broken\n"})
+    _crlf_work_tree(clone)
+    for name in ("tasks/t-1.yaml", "agents/loash.yaml"):
+        clone.write({name: FILES[name].replace("\n", "\r\n")})
+    clone.git("config", "filter.broken.clean", "false")
+    clone.git("config", "filter.broken.required", "true")
+    clone.write({"tasks/t-0.yaml": "title: other\n"})
+    assert kinds(clone) == {"tasks/t-0.yaml": "changed"}
+
+
 def test_a_link_in_the_place_of_a_file_or_folder_is_not_followed(clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/t-1.yaml").write_text("title: one\n")
