@@ -164,6 +164,35 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One file of a work tree that is not as the commit checked out has it.
+
+    ``path`` is its path in the repository, ``kind`` one of new, changed, removed; ``tracked`` tells that git has it in
+    the index. ``before`` and ``after`` are the contents, of BACKLOG.md alone: as committed, and as it would be.
+    """
+
+    path: str
+    kind: str
+    tracked: bool = True
+    before: bytes = b""
+    after: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is saved in a work tree and not committed.
+
+    ``head`` is the full ref that is checked out, None when there is none; ``under_way`` is what git is in the middle of
+    ("a merge"), "" when nothing; ``policy`` is agentcom.yaml as committed, empty when there is none or no edit.
+    """
+
+    head: str | None
+    under_way: str = ""
+    edits: tuple[Edit, ...] = ()
+    policy: bytes = b""
+
+
 class Clock(Protocol):
     """Where the shell gets the time from; tests pass their own."""
 

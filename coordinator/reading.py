@@ -15,7 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from coordinator.git.objects import read_commits
 from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.ground import CannotStart, Ground, survey
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, read_back, rebuild, record_json
+from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
@@ -164,7 +165,8 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
     silent = ""
     if local is not None:
         try:
-            return _from_hub(_local_client(ground, local), tasks, hub_id=str(local.get("hub_id")))
+            told = _from_hub(_local_client(ground, local), tasks, hub_id=str(local.get("hub_id")))
+            return _seen_from_here(told, ground)
         except NobodyThere:
             pass  # its process is gone; the branch tells what it knew
         except HubUnreachable as error:
@@ -173,6 +175,12 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
             if os.environ.get("AGENTCOM_TOKEN") or _alive(local):
                 raise
     return _from_branch(ground, silent, tasks)
+
+
+def _seen_from_here(told: Picture, ground: Ground) -> Picture:
+    """Speak of the edits in the work tree of the command; if it has none, of those where the hub was started."""
+    own = SavedWork(ground).uncommitted()
+    return replace(told, summary={**told.summary, **uncommitted_json(own)}) if own.lines else told
 
 
 def hub_runs(ground: Ground) -> str | None:
@@ -271,6 +279,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             "closed_before_start": len(core.memory.closed),
             "source": ground.source_ref,
             "observed_commit": fold.source,
+            **uncommitted_json(SavedWork(ground).uncommitted()),
         },
         tasks=tuple(present.task_json(task, core.why(task, now)) for task in tasks if wanted.one in (None, task.id)),
         problems=_problems_json(problems),
@@ -285,7 +294,11 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
 def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: int) -> Picture:
     """Say what the first hub will find: agents, problems, and how much would run."""
     as_of = "no hub has run in this repository yet: start one with `agentcom hub`"
-    counted = {"by_status": dict.fromkeys((str(state) for state in State), 0), "source": ground.source_ref}
+    counted = {
+        "by_status": dict.fromkeys((str(state) for state in State), 0),
+        "source": ground.source_ref,
+        **uncommitted_json(SavedWork(ground).uncommitted()),
+    }
     tip = source.tip()
     if tip is None:
         note = f"{ground.branch} has no commit yet"

@@ -30,6 +30,7 @@ from coordinator.ground import CannotStart, Ground, policy_at, survey
 from coordinator.hub import Hub, Identity
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, record_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
+from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -59,10 +60,11 @@ class Options:
 class HubView:
     """What the HTTP API and the command line see of a running hub."""
 
-    def __init__(self, hub: Hub, ground: Ground, started_at: int) -> None:
+    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout) -> None:
         self._hub = hub
         self._ground = ground
         self._started_at = started_at
+        self._lookout = lookout
 
     def now(self) -> Now:
         return self._hub.now()
@@ -89,6 +91,10 @@ class HubView:
     def problem_list(self) -> list[dict[str, Any]]:
         return [asdict(problem) for problem in self._hub.problems]
 
+    async def look_at_work_tree(self) -> None:
+        """Let the next summary say what is saved by now and not committed."""
+        await self._lookout.refresh()
+
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""
         memory = self._hub.core.memory
@@ -111,6 +117,7 @@ class HubView:
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
+            **uncommitted_json(self._lookout.seen),
         }
 
 
@@ -164,7 +171,8 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
         sessions = Sessions(hub, door, hub.core.memory.agents)
         hub.net = sessions
-        view = HubView(hub, ground, started_at)
+        lookout = Lookout(SavedWork(ground).uncommitted)
+        view = HubView(hub, ground, started_at, lookout)
         flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         host, port = listener.getsockname()[:2]
@@ -173,7 +181,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         _stop_on_signals(hub)
         try:
-            async with Watcher(ground.repo, [ground.source_ref], hub.look):
+            async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=lookout.beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)

@@ -19,6 +19,7 @@ COMMANDS = {
     "status": ("status", "Say what is going on: tasks, agents, problems."),
     "task": ("task", "List tasks, show one, say why one waits."),
     "log": ("log", "Show the audit trail, of everything or of one task."),
+    "pull": ("pull", "Bring the trail and the status files into your branch."),
     "validate": ("validate", "Check what people write before it is committed."),
     "schema": ("schema", "Print what may stand in a file, for editors."),
     "demo": ("demo", "See it work: a fresh repository, a real hub, real sidecars."),

@@ -38,6 +38,20 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
         click.echo("problems:")
         for problem in picture.problems:
             click.echo(f"  {problem_line(problem)}")
+    _uncommitted(picture.summary)
+
+
+def _uncommitted(summary: Mapping[str, Any]) -> None:
+    """Say what the hub does not see because it is only saved; more than a screenful is only counted."""
+    lines = summary.get("uncommitted", ())
+    if not lines:
+        return
+    click.echo("work tree:")
+    for line in lines[:SHOWN]:
+        click.echo(f"  {one_line(line['text'])}")
+    if len(lines) > SHOWN:
+        click.echo(f"  and {len(lines) - SHOWN} more")
+    click.echo(f"  {one_line(summary.get('uncommitted_hint', ''))}")
 
 
 def _counts(summary: Mapping[str, Any]) -> str:

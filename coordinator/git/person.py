@@ -22,6 +22,7 @@ from pathlib import Path
 from coordinator.git.message import compose
 from coordinator.git.repo import Repo, head_ref
 from coordinator.git.run import GitError, git, git_as_person
+from coordinator.git.worktree import under_way
 
 
 class CannotCommit(Exception):
@@ -50,19 +51,6 @@ class NotCommitted(CannotCommit):
 
 class Refused(CannotCommit):
     """Git or a hook refused the commit."""
-
-
-#: Files of the git dir that say what is under way, in the words of the message.
-_UNDER_WAY = {
-    "MERGE_HEAD": "a merge",
-    "CHERRY_PICK_HEAD": "a cherry-pick",
-    "REVERT_HEAD": "a revert",
-    "BISECT_LOG": "a bisect",
-    "rebase-merge": "a rebase",
-    "rebase-apply": "a rebase",
-    "sequencer": "a cherry-pick or revert",
-    "index.lock": "another git command",
-}
 
 
 def commit_paths(
@@ -110,9 +98,10 @@ def _check_branch(repo: Repo, ref: str) -> None:
 
 
 def _check_nothing_under_way(repo: Repo) -> None:
-    for name, what in _UNDER_WAY.items():
-        if (repo.git_dir / name).exists():
-            raise Busy(f"{what} is under way in {repo.work_tree} ({name} exists): finish or abort it, then try again")
+    busy = under_way(repo)
+    if busy is not None:
+        what, name = busy
+        raise Busy(f"{what} is under way in {repo.work_tree} ({name} exists): finish or abort it, then try again")
 
 
 def _check_identity(work_tree: Path) -> None:

@@ -54,13 +54,22 @@ class Watcher:
     """Calls ``look`` once at the start and whenever one of ``refs`` has changed; use it as an async context manager.
 
     An exception of ``look`` is logged, and that change is reported again at the next look: silence would lose it.
+    ``beat`` is called each time, changed or not, for whoever has something else to look at; it must not raise.
     """
 
-    def __init__(self, repo: Repo, refs: Sequence[str], look: Look, every: float = LOOK_EVERY_S) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        refs: Sequence[str],
+        look: Look,
+        every: float = LOOK_EVERY_S,
+        beat: Callable[[], object] = lambda: None,
+    ) -> None:
         self._repo = repo
         self._refs = tuple(refs)
         self._look = look
         self._every = every
+        self._beat = beat
         self._hint = asyncio.Event()
         self._hints: _Hints | None = None
         self._task: asyncio.Task[None] | None = None
@@ -104,6 +113,7 @@ class Watcher:
                 await asyncio.wait_for(self._hint.wait(), self._every)
             self._hint.clear()
             hints.keep_up()
+            self._beat()
             try:
                 now = await self._values()
             except (GitError, OSError) as error:

@@ -49,6 +49,8 @@ class View(Protocol):
 
     def agents(self) -> list[dict[str, Any]]: ...
 
+    async def look_at_work_tree(self) -> None: ...
+
     def summary(self) -> dict[str, Any]: ...
 
     def problem_list(self) -> list[dict[str, Any]]: ...
@@ -167,6 +169,7 @@ def _blueprint(view: View, bridge: Bridge) -> Blueprint:
     @api.get("/status")
     def status() -> Response:
         async def read() -> dict[str, Any]:
+            await view.look_at_work_tree()
             return {"schema_version": SCHEMA_VERSION, **view.summary()}
 
         return jsonify(bridge.ask(read))

@@ -160,6 +160,22 @@ async def test_a_poke_looks_at_once(clone: Clone, monkeypatch: pytest.MonkeyPatc
         await looks.next()
 
 
+async def test_it_beats_at_every_look_changed_or_not(clone: Clone) -> None:
+    beats = 0
+    enough = asyncio.Event()
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 3:
+            enough.set()
+
+    looks = Looks()
+    async with Watcher(clone.repo, REFS, looks, OFTEN, beat), asyncio.timeout(10):
+        await enough.wait()
+    assert looks.count == 1
+
+
 async def test_it_stops_in_the_middle_of_a_look_and_leaves_no_thread_or_task(clone: Clone) -> None:
     before = set(threading.enumerate())
     entered = asyncio.Event()
