@@ -73,7 +73,6 @@ class Watcher:
         self._hint = asyncio.Event()
         self._hints: _Hints | None = None
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
 
     async def start(self) -> None:
         """Begin to watch; the first look follows at once."""
@@ -110,7 +109,8 @@ class Watcher:
         seen: tuple[str | None, ...] | None = None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hint.wait(), self._every)
+                async with asyncio.timeout(self._every):  # wait_for would swallow a stop in the moment of a hint
+                    await self._hint.wait()
             self._hint.clear()
             hints.keep_up()
             self._beat()

@@ -176,6 +176,21 @@ async def test_it_beats_at_every_look_changed_or_not(clone: Clone) -> None:
     assert looks.count == 1
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_hint_in_the_moment_of_stopping_does_not_keep_it_alive(clone: Clone, steps: int) -> None:
+    looks = Looks()
+    watcher = Watcher(clone.repo, REFS, looks, RARELY)
+    await watcher.start()
+    await looks.next()
+    for _ in range(10):  # until it waits again
+        await asyncio.sleep(0)
+    watcher.poke()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    done, _ = await asyncio.wait({asyncio.create_task(watcher.stop())}, timeout=10)
+    assert done
+
+
 async def test_it_stops_in_the_middle_of_a_look_and_leaves_no_thread_or_task(clone: Clone) -> None:
     before = set(threading.enumerate())
     entered = asyncio.Event()
