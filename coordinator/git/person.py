@@ -209,9 +209,10 @@ def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -
     if target.exists():
         now = git("hash-object", f"--path={path}", "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
     if staged != ({head} if head is not None else set()) or now != head:
+        first = f"git add {path} && " if not staged and head is None else ""
         raise NotCommitted(
             f"{path} has edits that are not committed: "
-            f"commit them (`git commit -- {path}`) or put them aside, then try again"
+            f"commit them (`{first}git commit -- {path}`) or put them aside, then try again"
         )
 
 
