@@ -19,6 +19,7 @@ COMMANDS = {
     "task": ("task_cmd:command", "List tasks, show one, write one, say a word about one."),
     "log": ("log_cmd:command", "Show the audit trail, of everything or of one task."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
+    "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
     "demo": ("demo_cmd:command", "See it work: a fresh repository, a real hub, real sidecars."),
 }
 EXIT_FAILED = 1
