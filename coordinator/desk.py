@@ -111,6 +111,8 @@ class Desk:
         path = self.path(task_id)
         if known is None:
             raise NoTask(self._no_task_yet(line) if line is not None else self._unknown(task_id))
+        if known["origin"] == Origin.FILE and line is not None:
+            raise NoTask(f"no hub has read yet that {path} is gone and {self._place(line)} counts again: wait for that")
         if known["origin"] == Origin.FILE:
             raise NoTask(f"{path} is gone: bring it back from git (`git log -- {path}`), or make a new task")
         spec: Spec | None = None

@@ -55,6 +55,7 @@ def edited(name: str, text: bytes, complain: Callable[[bytes], bool]) -> tuple[b
         except (KeyboardInterrupt, click.Abort):
             copy.keep("stopped")
         except FileNotFoundError:
+            copy.forget()
             fail(f"the editor took {name} away: nothing is committed")
 
 

@@ -38,9 +38,8 @@ def hindrance(memory: Memory, task: Task, now: Now) -> Why | None:
     if lane is Lane.DEFERRED:
         return Why("deferred", "its backlog item stands in a deferred lane; move it under a ready heading")
     if task.spec.hold or status.held:
-        return Why(
-            "held", "held; remove `hold: true` from its file" if task.spec.hold else "held until a person confirms it"
-        )
+        release = f"held; `agentcom task release {task.id}` lets it go on"
+        return Why("held", release if task.spec.hold else "held until a person confirms it")
     if status.orphaned:
         return Why("orphaned", "its backlog line is gone")
     if task.id in memory.cycles:

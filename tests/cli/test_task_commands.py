@@ -300,6 +300,30 @@ def test_a_task_whose_file_is_gone_says_how_to_bring_it_back(clone: Clone, run: 
     refuses(clone, run("task", "rerun", "t-1"), 1, r"tasks/t-1\.yaml is gone: bring it back from git")
 
 
+def test_a_file_that_was_just_removed_is_waited_for(clone: Clone, run: Run) -> None:
+    clone.commit({"tasks/t-hubmade1.yaml": "title: mine\n"})
+    keep_state(clone, [hub_task(spec=Spec("t-hubmade1", "mine"))], [LINE])
+    clone.commit({"tasks/t-hubmade1.yaml": None})
+    refuses(clone, run("task", "hold", "t-hubmade1"), 1, "no hub has read yet that tasks/t-hubmade1.yaml is gone")
+
+
+def test_below_a_root_of_its_own_the_file_stands_there(clone: Clone, run: Run) -> None:
+    clone.commit({"agentcom.yaml": "root: .agentcom\n"})
+    assert run("task", "new", "T", "--id", "t-1", "--json").json["path"] == ".agentcom/tasks/t-1.yaml"
+    assert run("task", "hold", "t-1").code == 0
+    assert clone.show(".agentcom/tasks/t-1.yaml") == "title: T\nhold: true\n"
+
+
+def test_line_ends_that_git_converts_stay_as_they_are_saved(clone: Clone, run: Run) -> None:
+    clone.git("config", "core.autocrlf", "true")
+    clone.write({"tasks/t-1.yaml": "title: x\r\n"})
+    clone.commit()
+    assert run("task", "hold", "t-1").code == 0
+    assert (clone.path / "tasks/t-1.yaml").read_bytes() == b"title: x\r\nhold: true\r\n"
+    assert clone.git("cat-file", "blob", "HEAD:tasks/t-1.yaml") == "title: x\nhold: true"
+    assert clone.git("status", "--porcelain") == ""
+
+
 def test_a_removed_file_gives_the_task_back_to_its_line(clone: Clone, run: Run) -> None:
     clone.commit({"tasks/t-hubmade1.yaml": "title: mine\n"})
     keep_state(clone, [hub_task(spec=Spec("t-hubmade1", "mine"))], [LINE])
