@@ -143,13 +143,21 @@ def test_every_command_that_a_page_names_exists_with_those_options(page: str) ->
                 assert word.partition("=")[0] in options, f"{page}: `{code}`: there is no option {word}"
 
 
+def _commands_below(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield the command of that name, or those of the group that it is, with all their words."""
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    for below in command.list_commands(click.Context(command)):
+        yield from ((f"{name} {words}", one) for words, one in _commands_below(command, below))
+
+
 def test_the_readme_lists_every_command_there_is() -> None:
     listed = " ".join(row[0] for row in _rows("README.md", "| command | does |"))
     for name in COMMANDS:
-        group = cli.get_command(click.Context(cli), name)
-        assert group is not None
-        below = {f"{name} {one}": command for one, command in getattr(group, "commands", {}).items()} or {name: group}
-        for whole, command in below.items():
+        for whole, command in _commands_below(cli, name):
             assert re.search(rf"`agentcom {whole}\b", listed), f"agentcom {whole} is missing from the README's table"
             assert ("--json" in _options(command)) == (whole != "hub"), whole
 

@@ -1,7 +1,5 @@
 """The command ``agentcom``: one file per command, imported only when it is called."""
 
-import difflib
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -9,52 +7,32 @@ from collections.abc import Sequence
 import click
 
 from coordinator import __version__
+from coordinator.cli.lazy import LazyGroup
 
-#: command -> (module, one line of help); the line stands here so that ``--help`` imports nothing.
+#: command -> (where it is, one line of help); the line stands here so that ``--help`` imports nothing.
 COMMANDS = {
-    "init": ("init", "Make or equip a repository for AgentCom."),
-    "hub": ("hub", "Run the hub: watch the repository, hand out work, keep the trail."),
-    "agent": ("agent", "Add an agent, list agents."),
-    "add": ("add", "Add a line to BACKLOG.md and commit it."),
-    "status": ("status", "Say what is going on: tasks, agents, problems."),
-    "task": ("task", "List tasks, show one, say why one waits."),
-    "log": ("log", "Show the audit trail, of everything or of one task."),
-    "pull": ("pull", "Bring the trail and the status files into your branch."),
-    "validate": ("validate", "Check what people write before it is committed."),
-    "schema": ("schema", "Print what may stand in a file, for editors."),
-    "demo": ("demo", "See it work: a fresh repository, a real hub, real sidecars."),
+    "init": ("init_cmd:command", "Make or equip a repository for AgentCom."),
+    "hub": ("hub_cmd:command", "Run the hub: watch the repository, hand out work, keep the trail."),
+    "agent": ("agent_cmd:command", "Add an agent, list agents."),
+    "add": ("add_cmd:command", "Add a line to BACKLOG.md and commit it."),
+    "status": ("status_cmd:command", "Say what is going on: tasks, agents, problems."),
+    "task": ("task_cmd:command", "List tasks, show one, write one, say a word about one."),
+    "log": ("log_cmd:command", "Show the audit trail, of everything or of one task."),
+    "pull": ("pull_cmd:command", "Bring the trail and the status files into your branch."),
+    "validate": ("validate_cmd:command", "Check what people write before it is committed."),
+    "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
+    "schema": ("schema_cmd:command", "Print what may stand in a file, for editors."),
+    "demo": ("demo_cmd:command", "See it work: a fresh repository, a real hub, real sidecars."),
 }
 EXIT_FAILED = 1
 EXIT_USAGE = 64
 
 
-class _Lazy(click.Group):
-    """A group whose commands are imported when they are needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"coordinator.cli.{COMMANDS[cmd_name][0]}_cmd")
-        command: click.Command = module.command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="agentcom", message="%(prog)s %(version)s")
 def cli() -> None:
     """Write what you want into a git repository, and agents do it.

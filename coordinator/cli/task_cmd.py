@@ -1,4 +1,4 @@
-"""``agentcom task list|show|why``: tasks as the hub, or the branch, knows them."""
+"""``agentcom task``: ``list|show|why`` show tasks as the hub, or the branch, knows them; the rest write files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,7 @@ from coordinator.cli.common import (
     print_json,
     print_table,
 )
+from coordinator.cli.lazy import LazyGroup
 from coordinator.cli.reading_options import hub_option, look, say_origin
 from coordinator.cli.status_cmd import problem_line
 
@@ -27,9 +28,27 @@ _STATES = ["queued", "assigned", "working", "blocked", "in_review", *_FINISHED]
 _SHOWN = "title status priority where assigned_to needed_capabilities depends_on labels created_by reason".split()
 
 
-@click.group("task")
+#: Commands that write, each in a module that is imported when it is called.
+WRITING = {
+    "new": ("task_spec_cmd:new", "Write a new task as a file, and commit it."),
+    "edit": ("task_spec_cmd:edit", "Change what is wanted of a task, by options or in your editor."),
+    "hold": ("task_word_cmd:hold", "Let a task wait until it is released."),
+    "release": ("task_word_cmd:release", "Let a held task go on."),
+    "cancel": ("task_word_cmd:cancel", "Give a task up."),
+    "rerun": ("task_word_cmd:rerun", "Run a finished task again."),
+    "answer": ("task_word_cmd:answer", "Answer the question of a blocked task."),
+    "approve": ("task_word_cmd:approve", "Approve the result of a task in review."),
+    "reject": ("task_word_cmd:reject", "Send a result in review back, and say what should change."),
+    "rm": ("task_word_cmd:rm", "Delete the file of a task."),
+}
+
+
+@click.group("task", cls=LazyGroup, lazy=WRITING)
 def command() -> None:
-    """List tasks, show one, say why one waits."""
+    """List tasks, show one, say why one waits; write one, say a word about one.
+
+    The writing commands change the file tasks/ID.yaml and commit it, and nothing else, as you.
+    """
 
 
 @command.command("list", short_help="List open tasks, or all.")

@@ -1,9 +1,10 @@
 """``agentcom validate``: the hub's own reading of people's files, before the commit."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +21,14 @@ from coordinator.cli.common import (
 )
 from coordinator.cli.status_cmd import problem_line
 
+if TYPE_CHECKING:
+    from coordinator.files.problem import Problem
+    from coordinator.git.repo import Repo
+
 
 @click.command("validate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--staged", is_flag=True, help="Check what the next commit would hold, and report what it would bring.")
 @directory_option
 @click.option(
     "--format",
@@ -33,7 +39,7 @@ from coordinator.cli.status_cmd import problem_line
     help="json: one object, as --json. github: annotations of a GitHub workflow.",
 )
 @json_option
-def command(paths: tuple[Path, ...], directory: Path, shape: str, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], staged: bool, directory: Path, shape: str, as_json: bool) -> None:
     """Check BACKLOG.md, agentcom.yaml, tasks/ and agents/ as they are saved here, or only PATHS.
 
     Exit code 65 when something is wrong.
@@ -57,7 +63,8 @@ def command(paths: tuple[Path, ...], directory: Path, shape: str, as_json: bool)
         branch = (head_ref(repo) or "main").removeprefix("refs/heads/")
     top = repo.work_tree
     relative = [_below(top, path) for path in paths]
-    problems = [asdict(problem) for problem in validate(top, relative, source_branch=branch)]
+    found = _staged(repo, relative, branch) if staged else validate(top, relative, source_branch=branch)
+    problems = [asdict(problem) for problem in found]
     if as_json or shape == "json":
         print_json({"problems": problems, "count": len(problems)})
     else:
@@ -67,6 +74,16 @@ def command(paths: tuple[Path, ...], directory: Path, shape: str, as_json: bool)
             click.echo("ok: nothing is wrong")
     if problems:
         raise click.exceptions.Exit(EXIT_FILES_WRONG)
+
+
+def _staged(repo: "Repo", paths: Sequence[Path], branch: str) -> "tuple[Problem, ...]":
+    """Return the problems that the next commit would bring, all of them or those at or below some paths."""
+    from coordinator.files.validate import introduced
+    from coordinator.git.staged import in_head, in_index
+
+    now, before = (cache(partial(read, repo)) for read in (in_index, in_head))
+    found = introduced(now, before, source_branch=branch)
+    return tuple(one for one in found if not paths or any(Path(one.path).is_relative_to(path) for path in paths))
 
 
 def _annotation(problem: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ def hindrance(memory: Memory, task: Task, now: Now) -> Why | None:
 
 def _held(task: Task) -> str:
     if task.spec.hold:
-        return "held; remove `hold: true` from its file (`agentcom task release`)"
+        return f"held; `agentcom task release {task.id}` lets it go on"
     return "held until a person has looked: `agentcom confirm --show`, then `agentcom confirm`"
 
 

@@ -1,8 +1,8 @@
 """Values of the core -> the text of the hub's own files: fixed fields in a fixed order, so that a diff reads well.
 
-What is written here the loader reads back equal (tests/files/test_emitter.py). Fields that are None or empty are left
-out. Numbers that JSON does not have (nan, inf) are written as null, lone surrogates as U+FFFD. This module knows no
-paths.
+A specification may also be written as a person's file. What is written here the loader reads back equal
+(tests/files/test_emitter.py). Fields that are None or empty are left out. Numbers that JSON does not have (nan, inf)
+are written as null, lone surrogates as U+FFFD. This module knows no paths.
 """
 
 import hashlib
@@ -86,6 +86,16 @@ def emit_spec(spec: Spec) -> bytes:
 
     ``where`` is left out: a line number that moved is no change of what is asked for.
     """
+    origin = Origin.API if spec.origin is Origin.FILE else spec.origin
+    return _bytes(_spec_lines(spec, origin))
+
+
+def emit_task(spec: Spec) -> bytes:
+    """Return a specification as a person's ``tasks/<id>.yaml``: the same without the keys that only the hub writes."""
+    return _bytes(_spec_lines(spec, None))
+
+
+def _spec_lines(spec: Spec, origin: Origin | None) -> Lines:
     out: Lines = []
     _put(out, "title", spec.title)
     _text(out, "description", spec.description)
@@ -103,7 +113,7 @@ def emit_spec(spec: Spec) -> bytes:
         _put(out, "review", "required")
     _flag(out, "hold", spec.hold)
     _flag(out, "cancel", spec.cancel)
-    _flag(out, "done", spec.done)
+    _flag(out, "done", spec.done and origin is not None)
     if spec.rerun:
         _put(out, "rerun", spec.rerun)
     if spec.answer is not None:
@@ -117,10 +127,10 @@ def emit_spec(spec: Spec) -> bytes:
     _parts(out, "acceptance", spec.acceptance)
     if spec.metadata:
         _value(out, "metadata", spec.metadata, 0)
-    _put(out, "origin", (Origin.API if spec.origin is Origin.FILE else spec.origin).value)
+    _put(out, "origin", None if origin is None else origin.value)
     for key, value in spec.extra.items():
         _value(out, key, value, 0)
-    return _bytes(out)
+    return out
 
 
 def emit_record(record: AgentRecord) -> bytes:
@@ -286,12 +296,17 @@ def _after(out: Lines, lead: str, value: Any, indent: int) -> None:
 
 def _block(lead: str, value: str, indent: int) -> Lines:
     """Return a text of several lines as a literal block where that is exact, else as one scalar."""
-    if "\n" not in value or value[0] in " \t\n" or _UNSAFE_IN_BLOCK.search(value) or value.endswith("\n\n"):
+    if not fits_block(value):
         return [f"{lead} {scalar(value)}"]
     pad = " " * indent
     chomp = "|" if value.endswith("\n") else "|-"
     body = value[:-1] if value.endswith("\n") else value
     return [f"{lead} {chomp}", *(pad + line if line else "" for line in body.split("\n"))]
+
+
+def fits_block(text: str) -> bool:
+    """Tell whether a text has several lines and a literal block holds it exactly."""
+    return "\n" in text and text[0] not in " \t\n" and not _UNSAFE_IN_BLOCK.search(text) and not text.endswith("\n\n")
 
 
 def scalar(value: Any) -> str:

@@ -1,13 +1,13 @@
-"""People's files in a folder on disk, read the way the hub reads them from git: the same problems before a commit.
+"""People's files before they are committed, read the way the hub reads them from git: the same problems.
 
-``WorkTree`` keeps the promise of ports.Source over a folder, so that one reader serves both. Links are never followed:
-neither the folders nor the files that are opened may be one, as in git. This module knows no repository.
+``WorkTree`` keeps the promise of ports.Source over a folder on disk, so that one reader serves both. Links are never
+followed: neither the folders nor the files that are opened may be one, as in git. This module knows no repository.
 """
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from coordinator.core.backlog import CANCELLED, DONE
@@ -16,10 +16,12 @@ from coordinator.files import limits, loader, markdown
 from coordinator.files.emitter import blob_id
 from coordinator.files.observe import BACKLOG, POLICY, Known, Observer
 from coordinator.files.problem import Problem
-from coordinator.ports import Entry, Version
+from coordinator.ports import Entry, Source, Version
 
 #: No file is read further than this; what is larger is reported by its size.
 _MOST = max(limits.YAML_BYTES, limits.BACKLOG_BYTES)
+#: What is asked of a source that holds no commits.
+_NO_COMMIT = "0" * 40
 
 
 class WorkTree:
@@ -31,7 +33,7 @@ class WorkTree:
         self._blobs: dict[str, bytes] = {}
 
     def tip(self) -> str | None:
-        return "0" * 40
+        return _NO_COMMIT
 
     def needs_observation(self, commit: str, observed: str | None) -> bool:
         return True
@@ -147,10 +149,7 @@ def validate(
     branch knows; without it, dependencies on ids that no file here bears are not reported. A policy that is wrong is
     reported, and the other files are read by the defaults.
     """
-    policy = read_policy(top)
-    tree = WorkTree(top, policy.root)
-    known = known or Known(complete=False)
-    found = Observer(tree, source_branch, policy.root).look("0" * 40, None, known).problems
+    found = _problems(lambda root: WorkTree(top, root), known or Known(complete=False), source_branch)
     wanted = [PurePath(path) for path in paths]
     if not wanted:
         return found
@@ -162,11 +161,44 @@ def validate(
     return (*missing, *(one for one in found if any(PurePath(one.path).is_relative_to(path) for path in wanted)))
 
 
+def introduced(
+    now: Callable[[str], Source], before: Callable[[str], Source], *, source_branch: str = "main"
+) -> tuple[Problem, ...]:
+    """Return the mistakes that a commit would bring: all in the files that it changes, and new ones in others.
+
+    ``now`` and ``before`` give for a root what would be committed and what it replaces.
+    """
+    known = Known(complete=False)
+    found = _problems(now, known, source_branch)
+    if not found:
+        return found
+    changed = dict(_files(now).items() ^ _files(before).items())
+    elsewhere = {_without_place(one) for one in _problems(before, known, source_branch)}
+    return tuple(one for one in found if one.path in changed or _without_place(one) not in elsewhere)
+
+
+def _problems(source: Callable[[str], Source], known: Known, source_branch: str) -> tuple[Problem, ...]:
+    root = _policy_in(source(".")).root
+    return Observer(source(root), source_branch, root).look(_NO_COMMIT, None, known).problems
+
+
+def _files(source: Callable[[str], Source]) -> dict[str, Entry]:
+    """Return what a source holds by the path that problems name."""
+    root = _policy_in(source(".")).root
+    prefix = "" if root == "." else f"{root}/"
+    entries = source(root).entries(_NO_COMMIT)
+    return {path if path == POLICY else prefix + path: entry for path, entry in entries.items()}
+
+
+def _without_place(problem: Problem) -> Problem:
+    return replace(problem, line=0, column=0)
+
+
 def fates(top: Path) -> tuple[Fate, ...]:
     """Return what each item of the BACKLOG.md below ``top`` would become if it were committed now, in order."""
     policy = read_policy(top)
     tree = WorkTree(top, policy.root)
-    entry = tree.entries("").get(BACKLOG)
+    entry = tree.entries(_NO_COMMIT).get(BACKLOG)
     data = None if entry is None else tree.blobs((entry.oid,)).get(entry.oid)
     parsed = None if data is None else markdown.read(data, policy)
     if parsed is None or isinstance(parsed, tuple):
@@ -185,8 +217,11 @@ def fates(top: Path) -> tuple[Fate, ...]:
 
 def read_policy(top: Path) -> Policy:
     """Return the policy on disk, the defaults when it is missing or wrong."""
-    tree = WorkTree(top)
-    entry = tree.entries("").get(POLICY)
-    data = None if entry is None or entry.size > limits.YAML_BYTES else tree.blobs((entry.oid,)).get(entry.oid)
+    return _policy_in(WorkTree(top))
+
+
+def _policy_in(source: Source) -> Policy:
+    entry = source.entries(_NO_COMMIT).get(POLICY)
+    data = None if entry is None or entry.size > limits.YAML_BYTES else source.blobs((entry.oid,)).get(entry.oid)
     read = Policy() if data is None else loader.load_policy(POLICY, data, "")
     return Policy() if isinstance(read, tuple) else read

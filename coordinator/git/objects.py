@@ -69,6 +69,18 @@ class CommitObject:
         return self.message.lstrip("\n").split("\n", 1)[0]
 
 
+def read_blobs(git_dir: Path, oids: Sequence[str], largest: int | None = None) -> dict[str, bytes]:
+    """Return contents by id; what is not there, no blob, or over ``largest`` bytes is left out.
+
+    Raises GitError when the repository cannot be read.
+    """
+    if largest is not None:
+        heads = read_headers(git_dir, oids)
+        oids = [oid for oid, head in zip(oids, heads, strict=True) if head is not None and head[2] <= largest]
+    rows = zip(oids, read_objects(git_dir, oids), strict=True)
+    return {oid: item.data for oid, item in rows if item is not None and item.type == "blob"}
+
+
 def read_objects(git_dir: Path, names: Sequence[str]) -> list[Object | None]:
     """Return one object for each name (``<id>``, ``<commit>:<path>``), None where there is none.
 

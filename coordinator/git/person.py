@@ -1,4 +1,4 @@
-"""A person's commit: exactly the files that AgentCom was asked to write, under that person's name and hooks.
+"""A person's commit: exactly the files that AgentCom was asked to write or delete, under that person's name and hooks.
 
 This module decides when such a commit would get in the way of what the person is doing, and then refuses before
 anything is touched. It never writes on a branch other than the source, and leaves other edits and staged work as they
@@ -11,12 +11,15 @@ are.
       +-- NoIdentity            git does not know who the person is
       +-- NotCommitted          one of the files has edits of the person's own
       +-- Refused               git, or a hook, refused the commit; the files are as they were
+      +-- NoUpstream            the commit should be pushed, but git knows no place to push it to
+    NotPushed                   the commit stands, and git did not push it; the text says why in git's words
 """
 
 import os
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.git.message import compose
@@ -53,40 +56,97 @@ class Refused(CannotCommit):
     """Git or a hook refused the commit."""
 
 
+class NoUpstream(CannotCommit):
+    """The source has no upstream to push to."""
+
+
+class NotPushed(Exception):
+    """The commit was made and stays, but git did not push it."""
+
+
 def commit_paths(
-    repo: Repo, branch: str, files: Mapping[str, bytes], message: str, trailers: Sequence[tuple[str, str]] = ()
+    repo: Repo, branch: str, files: Mapping[str, bytes | None], message: str, trailers: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Write ``files`` (repository path -> content) into the work tree and commit them alone; return the commit id.
+    """Bring ``files`` (repository path -> content, None deletes) into the work tree and commit them alone.
 
     ``branch`` is the source, as full ref or short name; the first line of ``message`` becomes the subject, the rest the
-    body. Author, hooks and signing are the person's. Raises a CannotCommit, with the files as they were before.
+    body. Author, hooks and signing are the person's. Returns the commit id. Raises a CannotCommit, with the files as
+    they were before.
     """
-    if repo.work_tree is None:
-        raise NoWorkTree(f"{repo.common_dir} has no work tree: run this in a clone of it")
+    work_tree = check_ready(repo, branch)
     if not files:
         raise ValueError("a commit without files")
-    ref = branch if branch.startswith("refs/") else f"refs/heads/{branch}"
-    _check_branch(repo, ref)
-    _check_nothing_under_way(repo)
-    _check_identity(repo.work_tree)
     paths = sorted(files)
     heads = _head_blobs(repo, paths)
     for path in paths:
-        _check_untouched(repo, repo.work_tree, path, heads.get(path))
+        _check_untouched(repo, work_tree, path, heads.get(path))
     subject, _, body = message.partition("\n")
     text = compose(subject, body.strip("\n"), trailers)
-    return _commit(repo, repo.work_tree, files, text, [path for path in paths if path not in heads])
+    return _commit(repo, work_tree, files, text, [path for path in paths if path not in heads])
+
+
+def check_ready(repo: Repo, branch: str) -> Path:
+    """Return the work tree in which the person may commit to ``branch`` now; raise the CannotCommit that is in the way.
+
+    Looks at everything but the files themselves.
+    """
+    if repo.work_tree is None:
+        raise NoWorkTree(f"{repo.common_dir} has no work tree: run this in a clone of it")
+    _check_branch(repo, _full(branch))
+    _check_nothing_under_way(repo)
+    _check_identity(repo.work_tree)
+    return repo.work_tree
+
+
+def check_committed(repo: Repo, path: str) -> None:
+    """Raise NotCommitted unless one file is as HEAD has it, staged and saved alike; NoWorkTree when there is none."""
+    if repo.work_tree is None:
+        raise NoWorkTree(f"{repo.common_dir} has no work tree: run this in a clone of it")
+    _check_untouched(repo, repo.work_tree, path, _head_blobs(repo, [path]).get(path))
 
 
 def is_committed(repo: Repo, path: str) -> bool:
     """Tell whether one file of the work tree is as HEAD has it, staged and saved alike. Raises NoWorkTree."""
-    if repo.work_tree is None:
-        raise NoWorkTree(f"{repo.common_dir} has no work tree: run this in a clone of it")
     try:
-        _check_untouched(repo, repo.work_tree, path, _head_blobs(repo, [path]).get(path))
+        check_committed(repo, path)
     except NotCommitted:
         return False
     return True
+
+
+def upstream(repo: Repo, branch: str) -> tuple[str, str]:
+    """Return remote and full ref that ``branch`` is pushed to. Raises NoUpstream."""
+    name = _full(branch).removeprefix("refs/heads/")
+    remote, ref = (_config(repo, f"branch.{name}.{key}") for key in ("remote", "merge"))
+    if not remote or not ref:
+        raise NoUpstream(
+            f"{name} has no upstream to push to: run `git push -u REMOTE {name}` once, or leave --push away"
+        )
+    return remote, ref
+
+
+def push(repo: Repo, branch: str) -> None:
+    """Push ``branch`` alone to its upstream, never by force, as the person would. Raises NoUpstream, NotPushed."""
+    remote, ref = upstream(repo, branch)
+    brief = ("-c", "advice.pushUpdateRejected=false")
+    how = ("--quiet", "--no-follow-tags", "--end-of-options", remote, f"{_full(branch)}:{ref}")
+    try:
+        git_as_person(*brief, "push", *how, cwd=repo.work_tree or repo.common_dir, env={"GIT_TERMINAL_PROMPT": "0"})
+    except GitError as error:
+        raise NotPushed(
+            f"{_full(branch).removeprefix('refs/heads/')} was not pushed, the commit stays; git says: "
+            f"{error.stderr or error}"
+        ) from error
+
+
+def _full(branch: str) -> str:
+    return branch if branch.startswith("refs/") else f"refs/heads/{branch}"
+
+
+def _config(repo: Repo, key: str) -> str:
+    """Return one setting as the person's git sees it, "" when it is not set."""
+    out = git_as_person("config", "--get", key, cwd=repo.work_tree or repo.common_dir, check=False)
+    return out.decode("utf-8", "surrogateescape").strip()
 
 
 def _check_branch(repo: Repo, ref: str) -> None:
@@ -138,18 +198,30 @@ def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -
     if target.exists():
         now = git("hash-object", f"--path={path}", "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
     if staged != ({head} if head is not None else set()) or now != head:
+        first = f"git add {path} && " if not staged and head is None else ""
         raise NotCommitted(
             f"{path} has edits that are not committed: "
-            f"commit them (`git commit -- {path}`) or put them aside, then try again"
+            f"commit them (`{first}git commit -- {path}`) or put them aside, then try again"
         )
 
 
-def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, added: Sequence[str]) -> str:
-    before = {path: (work_tree / path).read_bytes() if (work_tree / path).exists() else None for path in files}
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """One file as it was: content and mode."""
+
+    content: bytes
+    mode: int
+
+
+def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes | None], text: str, added: Sequence[str]) -> str:
+    before = {path: _before(work_tree / path) for path in files}
     made = [folder for path in added for folder in _missing_folders(work_tree, path)]
     try:
         for path, content in files.items():
-            _write(work_tree / path, content)
+            if content is None:
+                (work_tree / path).unlink()
+            else:
+                _write(work_tree / path, content)
         if added:
             git_as_person("add", "--force", "--", *added, cwd=work_tree)
         how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
@@ -164,12 +236,19 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, 
     return git("rev-parse", "HEAD", git_dir=repo.git_dir).decode().strip()
 
 
-def _put_back(work_tree: Path, before: Mapping[str, bytes | None], added: Sequence[str], made: Iterable[Path]) -> None:
-    for path, content in before.items():
-        if content is None:
+def _before(target: Path) -> _Before | None:
+    return _Before(target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) if target.exists() else None
+
+
+def _put_back(
+    work_tree: Path, before: Mapping[str, _Before | None], added: Sequence[str], made: Iterable[Path]
+) -> None:
+    for path, was in before.items():
+        if was is None:
             (work_tree / path).unlink(missing_ok=True)
         else:
-            _write(work_tree / path, content)
+            _write(work_tree / path, was.content)
+            (work_tree / path).chmod(was.mode)
     if added:
         git_as_person("update-index", "--force-remove", "--", *added, cwd=work_tree, check=False)
     for folder in sorted(set(made), reverse=True):

@@ -265,13 +265,7 @@ class GitSource:
     @_named
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
         """Return the contents of blobs by id; one that is not there, no blob, or over ``largest`` bytes is left out."""
-        if largest is not None:
-            heads = objects.read_headers(self._repo.common_dir, oids)
-            oids = tuple(oid for oid, head in zip(oids, heads, strict=True) if head is not None and head[2] <= largest)
-        found = objects.read_objects(self._repo.common_dir, oids)
-        return {
-            oid: item.data for oid, item in zip(oids, found, strict=True) if item is not None and item.type == "blob"
-        }
+        return objects.read_blobs(self._repo.common_dir, oids, largest)
 
     @_named
     def backlog_versions(self, commit: str, observed: str | None) -> tuple[str, ...]:

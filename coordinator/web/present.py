@@ -65,6 +65,7 @@ def task_json(task: Task, why: Why | None) -> dict[str, Any]:
         "created_by": status.created_by,
         "retry_count": status.retry_count,
         "max_retries": status.max_retries,
+        "rerun": status.rerun,
         "excluded": list(status.excluded),
         "reason": status.reason,
         "question": status.question,

@@ -10,10 +10,13 @@ from coordinator.git.person import (
     CannotCommit,
     NoIdentity,
     NotCommitted,
+    NotPushed,
+    NoUpstream,
     NoWorkTree,
     OtherBranch,
     Refused,
     commit_paths,
+    push,
 )
 from coordinator.git.repo import find_repo
 
@@ -25,7 +28,7 @@ def clone(tmp_path: Path) -> Clone:
     return make_repo(tmp_path / "repo", {"BACKLOG.md": "- [ ] one\n", "a.txt": "a\n", "b.txt": "b\n"})
 
 
-def refuses(clone: Clone, kind: type[CannotCommit], match: str, files: dict[str, bytes] = NEW) -> None:
+def refuses(clone: Clone, kind: type[CannotCommit], match: str, files: dict[str, bytes | None] = NEW) -> None:
     before = clone.snapshot()
     with pytest.raises(kind, match=match) as raised:
         commit_paths(clone.repo, "main", files, "Add two")
@@ -189,3 +192,70 @@ def test_a_linked_work_tree_commits_on_its_own_branch(clone: Clone, tmp_path: Pa
     commit_paths(find_repo(tmp_path / "linked"), "main", NEW, "Add two")
     assert clone.show("BACKLOG.md", "main") == NEW["BACKLOG.md"].decode()
     assert clone.git("status", "--porcelain") == ""
+
+
+# --- deleting -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_deleted_and_other_staged_work_stays(clone: Clone) -> None:
+    clone.write({"b.txt": "staged\n"})
+    clone.git("add", "b.txt")
+    commit_paths(clone.repo, "main", {"a.txt": None}, "Remove a")
+    assert clone.git("diff-tree", "--no-commit-id", "--name-status", "-r", "HEAD") == "D\ta.txt"
+    assert clone.git("status", "--porcelain") == "M  b.txt"
+    assert not (clone.path / "a.txt").exists()
+
+
+def test_a_file_with_edits_is_not_deleted(clone: Clone) -> None:
+    clone.write({"a.txt": "mine\n"})
+    refuses(clone, NotCommitted, r"a\.txt has edits that are not committed", {"a.txt": None})
+
+
+def test_a_hook_that_refuses_a_deletion_leaves_the_file_with_its_mode(clone: Clone) -> None:
+    (clone.path / "a.txt").chmod(0o755)
+    clone.commit()
+    hook = clone.path / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    refuses(clone, Refused, "nothing was changed", {"a.txt": None})
+    assert (clone.path / "a.txt").stat().st_mode & 0o777 == 0o755
+
+
+# --- pushing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pushed(clone: Clone, tmp_path: Path) -> Clone:
+    clone.git("remote", "add", "origin", str(make_bare(tmp_path / "origin.git")))
+    clone.git("push", "--quiet", "-u", "origin", "main")
+    return clone
+
+
+def test_the_source_alone_is_pushed_to_its_upstream(pushed: Clone) -> None:
+    pushed.git("config", "push.followTags", "true")
+    commit_paths(pushed.repo, "main", NEW, "Add two")
+    pushed.git("tag", "-a", "v1", "-m", "v1")
+    pushed.git("branch", "other")
+    push(pushed.repo, "refs/heads/main")
+    refs = pushed.git("ls-remote", "origin").splitlines()
+    assert [line.split("\t")[1] for line in refs] == ["HEAD", "refs/heads/main"]
+    assert pushed.head("origin/main") == pushed.head("main")
+
+
+def test_a_branch_without_an_upstream_is_not_pushed_and_the_command_that_helps_is_named(clone: Clone) -> None:
+    with pytest.raises(NoUpstream, match="git push -u REMOTE main"):
+        push(clone.repo, "main")
+
+
+def test_a_push_is_never_forced_and_git_says_why_it_refused(pushed: Clone, tmp_path: Path) -> None:
+    other = Clone(tmp_path / "other")
+    pushed.git("clone", "--quiet", pushed.git("remote", "get-url", "origin"), str(other.path))
+    other.git("-c", "user.name=B", "-c", "user.email=b@example.org", "commit", "-q", "--allow-empty", "-m", "theirs")
+    other.git("push", "--quiet")
+    made = commit_paths(pushed.repo, "main", NEW, "Add two")
+    with pytest.raises(
+        NotPushed, match=r"main was not pushed, the commit stays; git says: (?s:.*)rejected(?!(?s:.*)hint)"
+    ):
+        push(pushed.repo, "main")
+    assert pushed.head() == made
+    assert pushed.git("ls-remote", "origin", "refs/heads/main").split()[0] == other.head()
