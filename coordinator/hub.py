@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from coordinator.core.events import (
-    Actor,
     Asked,
     Close,
     Complete,
@@ -25,7 +24,6 @@ from coordinator.core.events import (
     Happening,
     Leaving,
     Message,
-    Observed,
     Progress,
     Record,
     Resumed,
@@ -42,7 +40,7 @@ from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
-from coordinator.memoir import held_json, held_problems, known_now, read_back, rebuild, wanted_finished
+from coordinator.memoir import held_json, held_problems, known_now, observed_of, read_back, rebuild, wanted_finished
 from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
 
@@ -330,7 +328,8 @@ class Hub:
         pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(0.0, due - now.mono))
         if not self._inbox and pause > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
         self._wake.clear()
         letters = [self._inbox.popleft() for _ in range(min(BATCH, len(self._inbox)))]
         if self._inbox:
@@ -355,7 +354,7 @@ class Hub:
         for letter in letters:
             if isinstance(letter.content, _Look):
                 await self._recall(wanted_finished(letter.content.seen.specs.values()))
-                decided = self.core.handle(_observed(letter.content.seen), self.now())
+                decided = self.core.handle(observed_of(letter.content.seen), self.now())
                 commits += self._take_in(letter.content)
             else:
                 decided = self.core.handle(letter.content, self.now())
@@ -556,26 +555,6 @@ def _tasks_of(letters: list[_Letter]) -> list[str]:
         elif isinstance(content, Said) and content.word.task is not None:
             names.append(content.word.task)
     return names
-
-
-def _observed(seen: Observation) -> Observed:
-    """Translate an observation for the core."""
-    by = Actor("person", seen.author.name, seen.author.email)
-    people = {name: Actor("person", who.name, who.email) for name, who in seen.authors.items()}
-    return Observed(
-        seen.commit,
-        seen.specs,
-        seen.places,
-        seen.agents,
-        seen.policy,
-        by,
-        people,
-        seen.undecided,
-        seen.undecided_agents,
-        seen.existing,
-        seen.confirms,
-        seen.confirmed,
-    )
 
 
 def _line(record: Record) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from coordinator.core.backlog import BacklogMap
+from coordinator.core.events import Actor, Observed
 from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import FINISHED
 from coordinator.core.reconciler import Core
@@ -136,6 +137,26 @@ def _known(
         accepted_tasks={task_id: status.spec for task_id, status in statuses.items() if task_id not in hub_made},
         accepted_agents={agent.id: agent.record.accepted for agent in memory.agents.values()},
         accepted_policy=policy_blob,
+    )
+
+
+def observed_of(seen: Observation) -> Observed:
+    """Return an observation as the core hears it."""
+    by = Actor("person", seen.author.name, seen.author.email)
+    people = {name: Actor("person", who.name, who.email) for name, who in seen.authors.items()}
+    return Observed(
+        seen.commit,
+        seen.specs,
+        seen.places,
+        seen.agents,
+        seen.policy,
+        by,
+        people,
+        seen.undecided,
+        seen.undecided_agents,
+        seen.existing,
+        seen.confirms,
+        seen.confirmed,
     )
 
 

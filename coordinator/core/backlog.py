@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 
+from coordinator.core.order import longest_rise
 from coordinator.core.policy import Lane
 from coordinator.core.task import Origin, Priority, Spec
 
@@ -360,24 +361,7 @@ def _by_hunk(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, int]]:
 def _spine(match: _Match) -> list[tuple[int, int]]:
     """Return the longest run of (new, old) pairs that kept their order: what a diff would show as unchanged."""
     pairs = [(new, old) for new, old in enumerate(match.of_new) if old is not None and old < match.standing]
-    tails: list[int] = []
-    last: list[int] = []
-    before: list[int] = []
-    for index, (_, old) in enumerate(pairs):
-        at = bisect_left(tails, old)
-        before.append(last[at - 1] if at else -1)
-        if at == len(tails):
-            tails.append(old)
-            last.append(index)
-        else:
-            tails[at] = old
-            last[at] = index
-    spine = []
-    index = last[-1] if last else -1
-    while index >= 0:
-        spine.append(pairs[index])
-        index = before[index]
-    return spine[::-1]
+    return [pairs[position] for position in longest_rise([old for _, old in pairs])]
 
 
 def _alike(one: str, other: str) -> bool:

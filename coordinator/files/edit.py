@@ -23,7 +23,8 @@ from coordinator.files.problem import Problem
 
 #: The heading that is written when the file has none for a lane and nobody named one.
 _HEADINGS = {Lane.DRAFT: "Inbox", Lane.READY: "Ready", Lane.IN_PROGRESS: "In Progress", Lane.DEFERRED: "Someday"}
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+#: One line with its end, as the file has it.
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
 class CannotAdd(Exception):
@@ -57,7 +58,7 @@ def add_item(text: str, item: str, lane: Lane, policy: Policy, *, heading: str =
         raise NotAnItem("a title is one line of text, without line breaks or control characters")
     if not markdown.parse(f"- [ ] {item.strip()}\n", policy).items:
         raise NotAnItem("there is no title in it: say in words what is to be done")
-    lines = _LINE.findall(text)
+    lines = LINE.findall(text)
     place, above, below = _place(text, lines, lane, policy, heading)
     newline = _newline(lines[:place]) or _newline(lines) or "\n"
     if place and not lines[place - 1].endswith(("\r", "\n")):

@@ -48,11 +48,21 @@ _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """One list entry that is no item; ``why`` says it for people."""
+
+    line: int
+    title: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
-    """One version of BACKLOG.md: its items in order, and what is wrong with single words of them."""
+    """One version of BACKLOG.md: its items in order, what is wrong with single words of them, and what is no item."""
 
     items: tuple[Item, ...] = ()
     problems: tuple[Problem, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
 
 
 def read(data: bytes, policy: Policy, path: str = "BACKLOG.md") -> Parsed | tuple[Problem, ...]:
@@ -78,6 +88,7 @@ def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
     reader = _Reader(plain, path)
     section = _Section(policy, headings=any(block.kind == "heading" for block in blocks))
     items = []
+    ignored = []
     for block in blocks:
         if block.kind == "heading":
             section.enter(int(block.opening.tag[1:]), block.text)
@@ -87,7 +98,18 @@ def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
                 item = reader.item(one, section.heading, lane, only_checked=not known)
                 if item is not None:
                     items.append(item)
-    return Parsed(tuple(items), tuple(reader.problems))
+                elif one.inner:
+                    ignored.append(Ignored(one.start + 1, _first_words(one), _why_ignored(known=known)))
+    return Parsed(tuple(items), tuple(reader.problems), tuple(ignored))
+
+
+def _first_words(block: "_Block") -> str:
+    text = _without_comments(block.inner[0].text)[0]
+    return textwrap.shorten(text, 80, placeholder="…")
+
+
+def _why_ignored(*, known: bool) -> str:
+    return "it has no title" if known else "its heading is no lane; write `- [ ]` for a draft, or put it under Ready"
 
 
 @cache

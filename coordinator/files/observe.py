@@ -83,9 +83,9 @@ class Observation:
     wrong and has no last good version at hand: their absence from ``specs`` (or ``agents``) means nothing, the hub
     leaves them as they are. ``backlog_json`` is what ``status/backlog.json`` must hold. ``authors`` names who wrote
     the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and
-    ``time_ms`` are the tip's. ``existing`` are items of the first version ever compiled that stood there before anybody
-    equipped this repository. ``confirms`` are the source commits that people confirmed, ``confirmed`` tells whether one
-    of them says just what this one says.
+    ``time_ms`` are the tip's. ``items`` are the backlog items as written, by id. ``existing`` are items of the first
+    version ever compiled that stood there before anybody equipped this repository. ``confirms`` are the source commits
+    that people confirmed, ``confirmed`` tells whether one of them says just what this one says.
     """
 
     commit: str
@@ -101,6 +101,7 @@ class Observation:
     authors: Mapping[str, Author] = field(default_factory=dict)
     author: Author = Author("", "")  # noqa: RUF009 - a frozen value
     time_ms: int = 0
+    items: Mapping[str, Item] = field(default_factory=dict)
     existing: frozenset[str] = frozenset()
     confirms: tuple[str, ...] = ()
     confirmed: bool = False
@@ -175,6 +176,7 @@ class Observer:
             authors=_authors(specs, known.backlog, authors),
             author=tip.author,
             time_ms=tip.time_ms,
+            items=compiled.items,
             existing=existing,
             confirms=tip.confirms,
             confirmed=any(self._says_the_same(name, entries) for name in tip.confirms),
@@ -501,6 +503,7 @@ class _Compiled:
     problems: tuple[Problem, ...] = ()
     #: Ids that stand in the backlog and of which it says nothing readable now, nor did the hub know it before.
     undecided: frozenset[str] = frozenset()
+    items: Mapping[str, Item] = field(default_factory=dict)
 
 
 def _kept(known: Known, problems: loader.Problems) -> _Compiled:
@@ -540,7 +543,8 @@ def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, pat
             problems.append(Problem(path, entry.line, what=what, hint=hint))
     backlog = with_blob(carried.map, blob)
     owned = _owned(problems, carried.map.entries, carried.items)
-    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided))
+    items = {entry.id: item for entry, item in zip(carried.map.entries, carried.items, strict=True)}
+    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided), items)
 
 
 def _ended(entry: MapEntry) -> bool:

@@ -5,10 +5,10 @@ identity, so that a line moved is no line removed and added. This module knows n
 """
 
 import shlex
-from bisect import bisect_left
 from dataclasses import dataclass
 
 from coordinator.core.backlog import BacklogMap, MapEntry, carry
+from coordinator.core.order import longest_rise
 from coordinator.core.policy import Policy
 from coordinator.files import loader, markdown
 from coordinator.files.observe import BACKLOG, POLICY
@@ -131,13 +131,4 @@ def _compare(old: tuple[MapEntry, ...], new: tuple[MapEntry, ...]) -> tuple[int,
         else:
             order.append(position)
     removed = len(old) - (len(new) - added)
-    return added, changed, moved + len(order) - _longest_rise(order), removed
-
-
-def _longest_rise(numbers: list[int]) -> int:
-    """Return how many of these can stay where they are while the others move."""
-    tails: list[int] = []
-    for number in numbers:
-        at = bisect_left(tails, number)
-        tails[at : at + 1] = [number]
-    return len(tails)
+    return added, changed, moved + len(order) - len(longest_rise(order)), removed

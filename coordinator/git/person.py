@@ -221,7 +221,7 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes | None], text
             if content is None:
                 (work_tree / path).unlink()
             else:
-                _write(work_tree / path, content)
+                write_whole(work_tree / path, content)
         if added:
             git_as_person("add", "--force", "--", *added, cwd=work_tree)
         how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
@@ -247,7 +247,7 @@ def _put_back(
         if was is None:
             (work_tree / path).unlink(missing_ok=True)
         else:
-            _write(work_tree / path, was.content)
+            write_whole(work_tree / path, was.content)
             (work_tree / path).chmod(was.mode)
     if added:
         git_as_person("update-index", "--force-remove", "--", *added, cwd=work_tree, check=False)
@@ -260,7 +260,7 @@ def _missing_folders(work_tree: Path, path: str) -> list[Path]:
     return [work_tree / folder for folder in list(Path(path).parents)[:-1] if not (work_tree / folder).exists()]
 
 
-def _write(target: Path, content: bytes) -> None:
+def write_whole(target: Path, content: bytes) -> None:
     """Replace a file in one step, keeping its mode; a new one gets what the umask leaves of 0666."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():

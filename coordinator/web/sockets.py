@@ -144,7 +144,8 @@ class Sessions:
 
     async def _identify(self, scope: Scope, receive: Receive, transmit: Transmit) -> _Line:
         try:
-            text = await asyncio.wait_for(_text(receive), IDENTIFY_WITHIN)
+            async with asyncio.timeout(IDENTIFY_WITHIN):
+                text = await _text(receive)
         except TimeoutError:
             raise Cut(frames.CLOSE_IDENTIFY_TIMEOUT, "no identify within 10 s") from None
         if len(text) > frames.MAX_PLAIN_FRAME:
@@ -212,7 +213,8 @@ class Sessions:
                 text = line.queue.popleft()
                 line.queued_bytes -= len(text)
                 try:
-                    await asyncio.wait_for(line.transmit({"type": "websocket.send", "text": text}), SEND_WITHIN)
+                    async with asyncio.timeout(SEND_WITHIN):  # wait_for may swallow that this task is cancelled
+                        await line.transmit({"type": "websocket.send", "text": text})
                 except TimeoutError:
                     raise Cut(CLOSE_SLOW, "too slow") from None
             if line.cut is not None:

@@ -1,5 +1,6 @@
 """A state branch as a hub would have left it, written through the real store."""
 
+import asyncio
 from collections.abc import Iterable
 
 from coordinator.core.backlog import BacklogMap, MapEntry
@@ -7,8 +8,11 @@ from coordinator.core.task import Task
 from coordinator.files import layout
 from coordinator.git.journal import GitStore
 from coordinator.git.message import compose
+from coordinator.ground import survey
+from coordinator.hub import Hub
 from coordinator.ports import Author, Commit
 from coordinator.projection import Claim, claim_commit
+from coordinator.service import make_hub
 from support.repo import Clone
 
 _CLAIM = Claim(1, "h-00000000")
@@ -25,3 +29,11 @@ def keep_state(clone: Clone, tasks: Iterable[Task] = (), lines: Iterable[MapEntr
     message = compose("note what is", trailers=[("Agentcom-Epoch", str(_CLAIM))])
     author = Author("AgentCom hub", "hub@agentcom.invalid")
     store.flush((claim_commit(_CLAIM, hub, clone.head(), 0, first=True), Commit(message, author, 0, puts)))
+
+
+def let_a_hub_look(clone: Clone) -> Hub:
+    """Let a hub start over a repository, observe it and stop; what it knows can still be asked."""
+    hub = make_hub(survey(clone.path))
+    asyncio.run(hub.start())
+    hub.close()
+    return hub
