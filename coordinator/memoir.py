@@ -13,6 +13,7 @@ from coordinator.core.reconciler import Core
 from coordinator.core.state import Memory
 from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import layout
+from coordinator.files.emitter import algorithm_of
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.git.history import Record
 from coordinator.ports import Fold
@@ -37,7 +38,7 @@ def rebuild(core: Core, fold: Fold, observer: Observer, read: Callable[[str], by
 
     ``read`` gives one file of the hub's folders. Blocks on git.
     """
-    folded = layout.fold(fold.files)
+    folded = layout.fold(fold.files, algorithm_of(fold.tip or ""))
     for record in folded.records.values():
         core.restore_record(record)
     core.restore_closed(frozenset(fold.closed))

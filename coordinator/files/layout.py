@@ -14,6 +14,7 @@ from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import loader
 from coordinator.files.convert import write_time
 from coordinator.files.emitter import (
+    algorithm_of,
     blob_id,
     emit_backlog_map,
     emit_mapping,
@@ -165,9 +166,7 @@ class Closed:
     spec: Spec | None
 
 
-def read_closed(
-    path: str, read: Callable[[str], bytes | None], algorithm: str = "sha1"
-) -> Closed | loader.Problems | None:
+def read_closed(path: str, read: Callable[[str], bytes | None]) -> Closed | loader.Problems | None:
     """Return a finished task by its status path, problems when it is not readable, None when there is none.
 
     ``read`` gives one file by path or None.
@@ -182,5 +181,5 @@ def read_closed(
     written = read(f"{stem}.spec.yaml")
     if written is None:
         return Closed(status, None)
-    spec = loader.load_hub_task(f"{stem}.spec.yaml", written, blob_id(written, algorithm))
+    spec = loader.load_hub_task(f"{stem}.spec.yaml", written, blob_id(written, algorithm_of(status.spec)))
     return spec if isinstance(spec, tuple) else Closed(status, spec)

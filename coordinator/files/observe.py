@@ -129,7 +129,7 @@ class Observer:
                 tasks[name] = before
                 undecided.discard(name)
 
-        algorithm = "sha256" if len(commit) == 64 else "sha1"
+        algorithm = emitter.algorithm_of(commit)
         used = known.used | {_id(path) for path in task_files}
         compiled = self._look_backlog(commit, observed, entries, replace(known, used=used), policy, algorithm)
         problems.extend(compiled.problems)

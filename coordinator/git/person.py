@@ -13,6 +13,7 @@ are.
       +-- Refused               git, or a hook, refused the commit; the files are as they were
 """
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from coordinator.git.message import compose
 from coordinator.git.repo import Repo, head_ref
-from coordinator.git.run import GitError, git, git_as_person
+from coordinator.git.run import GitError, git, git_as_person, literally
 
 
 class CannotCommit(Exception):
@@ -140,19 +141,37 @@ def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -
     for folder in list(Path(path).parents)[:-1]:
         if (work_tree / folder).is_symlink():
             raise NotCommitted(f"{folder} is a symbolic link: AgentCom writes only into real folders of {work_tree}")
+        if (work_tree / folder).exists() and not (work_tree / folder).is_dir():
+            raise NotCommitted(f"{folder} is a file, but {path} is to be written: rename it, then try again")
     out = git("ls-files", "-s", "-z", "--", path, cwd=work_tree)
     staged = {row.split()[1].decode() for row in out.split(b"\0")[:-1]}
     target = work_tree / path
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise NotCommitted(f"{path} is no plain file: AgentCom does not write there")
-    now = None
-    if target.exists():
-        now = git("hash-object", f"--path={path}", "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
-    if staged != ({head} if head is not None else set()) or now != head:
+    if staged != ({head} if head is not None else set()) or not _holds(work_tree, path, head):
         raise NotCommitted(
             f"{path} has edits that are not committed: "
             f"commit them (`git commit -- {path}`) or put them aside, then try again"
         )
+
+
+def saved_blob(repo: Repo, path: str) -> str | None:
+    """Return the blob id under which git would keep a file of the work tree as it is saved, None without a file."""
+    if repo.work_tree is None or not (repo.work_tree / path).is_file():
+        return None
+    return _hash(repo.work_tree, f"--path={path}", repo.work_tree / path)
+
+
+def _hash(work_tree: Path, how: str, target: Path) -> str:
+    return git("hash-object", how, "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
+
+
+def _holds(work_tree: Path, path: str, head: str | None) -> bool:
+    """Tell whether a file is saved as HEAD has it, converted as git would now, or byte by byte as it once was added."""
+    target = work_tree / path
+    if head is None or not target.exists():
+        return head is None and not target.exists()
+    return _hash(work_tree, f"--path={path}", target) == head or _hash(work_tree, "--no-filters", target) == head
 
 
 def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, added: Sequence[str]) -> str:
@@ -162,9 +181,10 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, 
         for path, content in files.items():
             _write(work_tree / path, content)
         if added:
-            git_as_person("add", "--force", "--", *added, cwd=work_tree)
-        how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
-        git_as_person("commit", *how, "--", *files, cwd=work_tree, input=text.encode("utf-8", "replace"))
+            git_as_person("add", "--force", "--", *map(literally, added), cwd=work_tree)
+        commit = ("-c", "i18n.commitEncoding=UTF-8", "commit", "--quiet", "--only", "--cleanup=whitespace", "--file=-")
+        paths = map(literally, files)
+        git_as_person(*commit, "--", *paths, cwd=work_tree, input=text.encode("utf-8", "replace"))
     except (GitError, OSError) as error:
         _put_back(work_tree, before, added, made)
         said = error.stderr if isinstance(error, GitError) else str(error)
@@ -178,7 +198,8 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes], text: str, 
 def _put_back(work_tree: Path, before: Mapping[str, bytes | None], added: Sequence[str], made: Iterable[Path]) -> None:
     for path, content in before.items():
         if content is None:
-            (work_tree / path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                (work_tree / path).unlink()
         else:
             _write(work_tree / path, content)
     if added:
