@@ -13,9 +13,11 @@ from coordinator.core.policy import Policy
 from coordinator.files import layout, limits, loader
 from coordinator.files.observe import POLICY
 from coordinator.files.problem import Problem
-from coordinator.git.journal import GitStore, root_in_force
+from coordinator.git.journal import root_in_force
+from coordinator.git.objects import read_objects
 from coordinator.git.parts import Layout
 from coordinator.git.repo import (
+    STATE_REF,
     GitSource,
     NoRepository,
     Repo,
@@ -89,7 +91,7 @@ def _source_ref(repo: Repo, place: Place, wanted: str | None) -> str:
     found = asked or _of_init(repo, place, head) or head
     if found is None:
         raise CannotStart("HEAD names no branch: switch to the branch that people work on, or name it by --source", 78)
-    if found.startswith("refs/heads/agentcom/"):
+    if found == "refs/heads/agentcom" or found.startswith("refs/heads/agentcom/"):
         raise CannotStart(
             f"{_short(found)} belongs to the hub and cannot be the source: switch to the branch that people work on", 78
         )
@@ -123,8 +125,10 @@ def _short(ref: str) -> str:
 def _recorded_source(repo: Repo) -> str | None:
     """Return the source that the first claim recorded, whichever folder is root."""
     root = root_in_force(repo)
-    data = None if root is None else GitStore(repo, root).read(layout.HUB)
-    said = loader.load_mapping(layout.HUB, data) if data is not None else {}
+    if root is None:
+        return None
+    (found,) = read_objects(repo.common_dir, [f"{STATE_REF}:{Layout.of(root).path(layout.HUB)}"])
+    said = loader.load_mapping(layout.HUB, found.data) if found is not None and found.type == "blob" else {}
     source = said.get("source") if isinstance(said, dict) else None
     return source if isinstance(source, str) else None
 

@@ -15,6 +15,7 @@ from coordinator.core.reconciler import Core
 from coordinator.core.state import Memory
 from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import layout, loader
+from coordinator.files.emitter import algorithm_of
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.git.history import Record
@@ -52,7 +53,7 @@ def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Bl
 
     ``existing`` is the blob of a BACKLOG.md that was there before init. Blocks on git.
     """
-    folded = layout.fold(fold.files)
+    folded = layout.fold(fold.files, algorithm_of(fold.tip or ""))
     for record in folded.records.values():
         core.restore_record(record)
     core.restore_closed(frozenset(fold.closed))

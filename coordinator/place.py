@@ -98,7 +98,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    """Write a small file whole: temporary file, fsync, rename."""
+    """Write a small file whole and for good: temporary file, fsync, rename, fsync of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
@@ -108,3 +108,9 @@ def _write(path: Path, text: str, mode: int) -> None:
     finally:
         os.close(handle)
     temporary.replace(path)
+    for folder in (path.parent, path.parent.parent):  # the upper one names the folder, which may be new
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

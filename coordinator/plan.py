@@ -219,7 +219,7 @@ class _Drawing:
     def backlog(self, entries: Sequence[MapEntry]) -> None:
         """Add what is no task (yet), and what only stands elsewhere."""
         place = {entry.id: number for number, entry in enumerate(entries)}
-        known = [entry for entry in self.seen.backlog.entries if entry.id in place]
+        known = [entry for entry in self.seen.backlog.entries if _under_the_same(self.old.get(entry.id), entry)]
         stays = {known[at].id for at in longest_rise([place[entry.id] for entry in known])}
         for entry in self.seen.backlog.entries:
             was, name = self.old.get(entry.id), entry.id
@@ -230,7 +230,7 @@ class _Drawing:
                 if name not in self.core.memory.tasks:
                     why = "ticked before it ever was a task" if ended else _NO_RUN.get(entry.lane, "it is wrong")
                     self.lists["ignored" if ended else "created"][name] = self._entry(entry, why)
-            elif was.lane is not entry.lane or was.heading != entry.heading:
+            elif not _under_the_same(was, entry):
                 self.lists["moved"][name] = self._entry(entry, f"from {was.heading or 'the top'}")
             elif name not in stays:
                 self.lists["moved"][name] = self._entry(entry, "to another place")
@@ -260,6 +260,10 @@ class _Drawing:
         title, priority = (item.title, item.priority.word) if item is not None else (entry.title, "normal")
         where = f"{self.path}:{entry.line}"
         return Planned(entry.id, title, str(entry.lane), priority, entry.line, where, why)
+
+
+def _under_the_same(was: MapEntry | None, entry: MapEntry) -> bool:
+    return was is not None and was.lane is entry.lane and was.heading == entry.heading
 
 
 def _runs(task: Task) -> str:

@@ -327,3 +327,16 @@ async def test_a_crash_before_the_first_observation_loses_no_accepted_version(cl
         await look(hub)
     async with running(clone) as again:
         assert again.core.memory.agents["a"].spec.capabilities == ("x",)
+
+
+async def test_a_restart_in_a_sha256_repository_changes_no_task(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "repo", {"BACKLOG.md": FIRST + "- [ ] second\n"}, "--object-format=sha256")
+    async with running(clone) as hub:
+        clone.commit({"BACKLOG.md": FIRST + "- [ ] second kind:bad\n"})
+        await look(hub)
+        known = dict(hub.core.memory.tasks)
+        before = clone.git("rev-list", "--count", "--first-parent", "agentcom/state")
+    async with running(clone) as again:
+        assert again.core.memory.tasks == known
+        after = clone.git("rev-list", "--count", "--first-parent", "agentcom/state")
+        assert int(after) == int(before) + 1, "the claim alone"

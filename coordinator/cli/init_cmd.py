@@ -40,16 +40,15 @@ def command(directory: Path, as_json: bool) -> None:
 
     Writes BACKLOG.md, tasks/ and agents/ where they are missing and commits them as you. Nothing of yours is changed.
     """
-    from coordinator.files.emitter import blob_id
     from coordinator.files.validate import fates
-    from coordinator.git.person import CannotCommit, commit_paths, is_committed
+    from coordinator.git.person import CannotCommit, commit_paths, is_committed, saved_blob
 
     made = _make_repository(directory.absolute())
     ground, top = _ground(directory)
     _refuse_occupied(ground, top)
     name = ground.path("BACKLOG.md")
     existed = (top / name).is_file()
-    before = blob_id((top / name).read_bytes()) if existed else None
+    before = saved_blob(ground.repo, name)
     sources = {file: template(file) for file in TEMPLATE} | {file: schema(kind) for file, kind in SCHEMAS.items()}
     missing = {
         ground.path(file): source.read_bytes()
@@ -138,6 +137,11 @@ def _ground(directory: Path) -> "tuple[Ground, Path]":
     if head is None:
         fail(
             f"{repo.work_tree} has a detached HEAD: switch to the branch that people work on, such as `git switch main`"
+        )
+    if head == "refs/heads/agentcom":
+        fail(
+            "a branch named agentcom leaves no room for agentcom/state: `git branch -m main`, then try again",
+            EXIT_CONFIG,
         )
     if head.startswith("refs/heads/agentcom/"):
         fail(f"{head.removeprefix('refs/heads/')} belongs to the hub: switch to the branch that people work on")

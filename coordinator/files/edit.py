@@ -9,6 +9,7 @@ whether the new text says what was wanted: the same items as before, and one mor
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,12 @@ from coordinator.files.problem import Problem
 _HEADINGS = {Lane.DRAFT: "Inbox", Lane.READY: "Ready", Lane.IN_PROGRESS: "In Progress", Lane.DEFERRED: "Someday"}
 #: One line with its end, as the file has it.
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+
+
+#: Categories of characters that are no text of one line: controls, half characters, line ends.
+_NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: What turns the direction of the text around it, so that a line reads as another one.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class CannotAdd(Exception):
@@ -54,7 +61,7 @@ def add_item(text: str, item: str, lane: Lane, policy: Policy, *, heading: str =
     A section called ``heading`` goes before others of the same lane. A heading is added at the end when there is none.
     Line ends are kept as the file has them. Raises NotAnItem, NoPlace.
     """
-    if not item.strip() or any(not char.isprintable() for char in item):
+    if not item.strip() or any(unicodedata.category(char) in _NO_TEXT or char in _BIDI for char in item):
         raise NotAnItem("a title is one line of text, without line breaks or control characters")
     if not markdown.parse(f"- [ ] {item.strip()}\n", policy).items:
         raise NotAnItem("there is no title in it: say in words what is to be done")

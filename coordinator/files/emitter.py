@@ -33,6 +33,11 @@ _MAX_DIGITS = 4_000
 Lines = list[str]
 
 
+def algorithm_of(oid: str) -> str:
+    """Return which hash an object id of a repository is of: ``sha1`` or ``sha256``."""
+    return "sha256" if len(oid) == 64 else "sha1"
+
+
 def blob_id(data: bytes, algorithm: str = "sha1") -> str:
     """Return the git object id of a blob; ``algorithm`` is the repository's object format (sha1, sha256)."""
     digest = hashlib.new(algorithm, usedforsecurity=False)

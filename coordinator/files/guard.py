@@ -7,7 +7,7 @@ schema converts them. This module knows no schema.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ FAST = bool(yaml.__with_libyaml__)
 
 #: The characters of ASCII that may stand in a file: deleting them from its bytes is much faster than a search.
 _PRINTABLE = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
+_BREAKS = re.compile("[\x85\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -131,9 +133,11 @@ def load(data: bytes, bounds: Bounds = PEOPLE, *, fast: bool = FAST) -> Node | N
     if bad is not None:
         line, column = place(text, bad.start())
         raise Unreadable(f"control character U+{ord(bad[0]):04X}", "delete it", line, column)
+    stand_ins = _stand_ins(text)
+    text = text.translate({ord(odd): char for odd, char in stand_ins.items()})
     parser: Any = yaml.CLoader(text) if fast else yaml.SafeLoader(text)
     try:
-        return _compose(parser.get_event, bounds)
+        return _compose(parser.get_event, bounds, {ord(char): odd for odd, char in stand_ins.items()})
     except yaml.MarkedYAMLError as error:
         raise _explain(error, text) from None
     except yaml.YAMLError as error:
@@ -142,8 +146,8 @@ def load(data: bytes, bounds: Bounds = PEOPLE, *, fast: bool = FAST) -> Node | N
         parser.dispose()
 
 
-def _compose(get_event: Callable[[], Any], bounds: Bounds) -> Node | None:
-    """Build nodes from events, one loop, no recursion."""
+def _compose(get_event: Callable[[], Any], bounds: Bounds, meant: Mapping[int, str]) -> Node | None:
+    """Build nodes from events, one loop, no recursion; ``meant`` translates scalars back from their stand-ins."""
     root: Node | None = None
     stack: list[Seq | Map] = []
     keys: list[str | None] = []
@@ -160,8 +164,11 @@ def _compose(get_event: Callable[[], Any], bounds: Bounds) -> Node | None:
         if kind is ScalarEvent:
             if event.anchor is not None or event.tag is not None:
                 raise _refused(event)
+            if event.style == '"' and _SURROGATE.search(event.value):
+                raise _at(event, "an escape for half a character", "write the character itself")
             mark = event.start_mark
-            node: Node = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1)
+            value = event.value.translate(meant) if meant else event.value
+            node: Node = Scalar(value, not event.style, mark.line + 1, mark.column + 1)
             if key is None and top.__class__ is Map:
                 key = _key(top, node, event)
                 continue
@@ -292,3 +299,10 @@ def place(text: str, offset: int) -> tuple[int, int]:
     """Return line and column, counted from 1, of an offset."""
     start = text.rfind("\n", 0, offset) + 1
     return text.count("\n", 0, offset) + 1, offset - start + 1
+
+
+def _stand_ins(text: str) -> dict[str, str]:
+    """Return a character that the text does not hold for each one that ends a line in YAML 1.1 but in no editor."""
+    odd = sorted(set(_BREAKS.findall(text)))
+    free = (char for char in map(chr, range(0xE000, 0xF900)) if char not in text)
+    return dict(zip(odd, free, strict=False)) if odd else {}

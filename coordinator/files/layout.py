@@ -14,6 +14,7 @@ from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import loader
 from coordinator.files.convert import write_time
 from coordinator.files.emitter import (
+    algorithm_of,
     blob_id,
     emit_backlog_map,
     emit_mapping,
@@ -171,9 +172,7 @@ def closed_paths(path: str) -> tuple[str, str, str]:
     return path, f"{stem}.result.json", f"{stem}.spec.yaml"
 
 
-def read_closed(
-    path: str, read: Callable[[str], bytes | None], algorithm: str = "sha1"
-) -> Closed | loader.Problems | None:
+def read_closed(path: str, read: Callable[[str], bytes | None]) -> Closed | loader.Problems | None:
     """Return a finished task by its status path, problems when it is not readable, None when there is none.
 
     ``read`` gives one file by path or None.
@@ -188,5 +187,5 @@ def read_closed(
     written = read(spec_path)
     if written is None:
         return Closed(status, None)
-    spec = loader.load_hub_task(spec_path, written, blob_id(written, algorithm))
+    spec = loader.load_hub_task(spec_path, written, blob_id(written, algorithm_of(status.spec)))
     return spec if isinstance(spec, tuple) else Closed(status, spec)

@@ -2,7 +2,8 @@
 
 The parser's block structure decides what an item is, so code fences, comments, quotes and tables never are one. A list
 under a heading that is a lane, or under a sub-heading of it, counts whole; elsewhere only ``- [ ]`` counts, as draft.
-This module knows no ids and no earlier version of the file.
+This module knows no ids and no earlier version of the file. What looks for words does so in one pass over the text,
+however it is written: a file within the limits takes seconds at worst.
 """
 
 import hashlib
@@ -33,7 +34,8 @@ _EMOJI_CHECKS = {"✅": DONE, "✔": DONE, "☑": DONE, "❌": CANCELLED, "☐":
 _ANCHOR = re.compile(r"\s*(t-[a-z0-9][a-z0-9-]{0,61})\s*\Z")
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
 _DASH = re.compile(r"\s*(?:[-–—:](?=\s|\Z)|[–—])\s*")
-_MASKED = re.compile(r"(`+)(?:.+?)\1|\[[^\]\n]*\]\([^)\n]*\)|<[^<>\s]+>", re.DOTALL)
+_TICKS = re.compile("`+")
+_LINKS = re.compile(r"\[[^\[\]\n]*\]\([^()\n]*\)|<[^<>\s]+>")
 _WORD = re.compile(r'[a-z_]+:"[^"\n]*"|\S+')
 _LABEL = re.compile(r"#([^\W\d_][\w/-]{0,99})\Z")
 _LETTER = re.compile(r"\(([A-D])\)\Z")
@@ -41,10 +43,9 @@ _LEVEL = re.compile(r"P([0-3])\Z")
 _BANG = re.compile(r"!(urgent|high|normal|low)\Z")
 _AGENT = re.compile(r"@([a-z0-9][a-z0-9-]{0,63})\Z")
 _KEYED = re.compile(r'([a-z_]+):(?:"([^"]*)"|([^\s"/][^\s"]*))\Z')
-_HARD_BREAK = re.compile(r"(?: {2,}|\\)\n")
 _MARKER = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+(?:\[.\]\s+)?")
 _BULLET_LINES = re.compile(r"^[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]", re.MULTILINE)
-_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+_CORE = re.compile(r"[^\W_](?:.*[^\W_])?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,8 @@ class _Section:
 def lane_of(heading: str, lanes: Mapping[str, Lane]) -> Lane | None:
     """Return what a heading means, None when it is no lane: ``In-Progress:`` and ``## 🚀 Ready`` are lanes too."""
     folded = fold(heading)
-    return lanes.get(folded) or lanes.get(fold(re.sub("[-_]", " ", _EDGES.sub("", folded))))
+    core = _CORE.search(folded)
+    return lanes.get(folded) or (lanes.get(fold(re.sub("[-_]", " ", core[0]))) if core is not None else None)
 
 
 # --- items ----------------------------------------------------------------------------------------------------------
@@ -256,7 +258,7 @@ class _Reader:
             whole, title = title, textwrap.shorten(title, limits.TITLE_CHARS, placeholder="…")
             title = title if len(title) > 1 else whole[: limits.TITLE_CHARS - 1] + "…"
         description = "\n\n".join(piece for piece in (whole, rest, *pieces) if piece)
-        if len(description.encode("utf-8", "replace")) > limits.DESCRIPTION_BYTES:
+        if len("".join((description, *acceptance)).encode("utf-8", "replace")) > limits.DESCRIPTION_BYTES:
             words.wrong("description", f"longer than {limits.DESCRIPTION_BYTES:,} bytes", "point to a file instead")
         return Item(
             title=title,
@@ -296,20 +298,29 @@ class _Reader:
 
     def _source(self, block: _Block) -> str:
         """Return the lines of a block as they were written, without the indentation they share."""
-        return textwrap.dedent("\n".join(self._lines[block.start : block.end]).expandtabs(4)).strip("\n").rstrip()
+        source = "\n".join(self._lines[block.start : block.end])
+        if len(source) > limits.DESCRIPTION_BYTES:
+            return source  # nobody will see it: the item is refused for its length
+        return textwrap.dedent(source.expandtabs(4)).strip("\n").rstrip()
 
     def _digest(self, block: _Block) -> str:
         raw = "\n".join(self._lines[block.start : block.end])
         text = " ".join(_MARKER.sub("", raw, count=1).split())
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def place(self, word: str, start: int, end: int) -> tuple[int, int]:
-        """Return line and column, from 1, of a word between two lines."""
+    def places(self, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
+        """Return line and column, from 1, of every word between two lines, as far as words are looked for there."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        left = 2 * _HEAD_CHARS
         for number in range(start, min(end, len(self._lines))):
-            column = self._lines[number].find(word)
-            if column >= 0:
-                return number + 1, column + 1
-        return start + 1, 1
+            line = self._lines[number][:left]
+            for match in _WORD.finditer(_mask(_covered(line))):
+                word = line[match.start() : match.end()]
+                found.setdefault(word, []).append((number + 1, match.start() + 1))
+            left -= len(line)
+            if left <= 0:
+                break
+        return found
 
     def report(self, line: int, column: int, name: str, what: str, hint: str) -> None:
         self.problems.append(Problem(self._path, line, column, name, what, hint))
@@ -337,6 +348,16 @@ def _without_comments(text: str) -> tuple[str, list[str]]:
     return "".join(parts), anchors
 
 
+def _covered(line: str) -> str:
+    """Cover the HTML comments of one line with as many characters."""
+    parts: list[str] = []
+    at = 0
+    while (start := line.find("<!--", at)) >= 0 and (end := line.find("-->", start + 4)) >= 0:
+        parts += [line[at:start], "\0" * (end + 3 - start)]
+        at = end + 3
+    return "".join([*parts, line[at:]])
+
+
 def _checked(content: str) -> tuple[str, str]:
     """Split the check mark off: ``[ ]``, ``[/]``, ``[x]``, ``[-]``, or an emoji people use for it."""
     content = content.lstrip()
@@ -357,6 +378,7 @@ class _Words:
         self._reader = reader
         self._start = start
         self._end = end
+        self._places: dict[str, list[tuple[int, int]]] | None = None
         self.fields: dict[str, Any] = {}
         self.valid = True
 
@@ -379,14 +401,23 @@ class _Words:
     def wrong(self, name: str, what: str, hint: str, word: str = "") -> None:
         """Note a mistake that keeps this version of the item from being taken."""
         self.valid = False
-        line, column = self._reader.place(word, self._start, self._end)
+        self._report(word, name, what, hint)
+
+    def _report(self, word: str, name: str, what: str, hint: str) -> None:
+        """Report a word at its next place; one that is not found at the start of the item."""
+        if self._places is None:
+            self._places = self._reader.places(self._start, self._end)
+        places = self._places.get(word, [(self._start + 1, 1)])
+        line, column = places.pop(0) if len(places) > 1 else places[0]
         self._reader.report(line, column, name, what, hint)
 
     def _split(self, head: str) -> tuple[str, str]:
         """End a title without bold at a hard break, or at a first line that ends in words that mean something."""
-        broken = _HARD_BREAK.split(head, maxsplit=1)
-        if len(broken) == 2:
-            return broken[0], broken[1]
+        at = head.find("\n")
+        while at >= 0:
+            if head.endswith(("  ", "\\"), 0, at):
+                return head[:at].removesuffix("\\").rstrip(" "), head[at + 1 :]
+            at = head.find("\n", at + 1)
         first, newline, rest = head.partition("\n")
         words = list(_WORD.finditer(_mask(first)))
         if newline and words and self._means(words[-1][0]):
@@ -440,8 +471,7 @@ class _Words:
         match = _KEYED.match(word)
         hint = suggest(match[1], tuple(KEYS)) if match is not None and len(match[1]) > 2 else ""
         if hint:
-            line, column = self._reader.place(word, self._start, self._end)
-            self._reader.report(line, column, secrets.hide(word), "unknown word, kept as text", hint)
+            self._report(word, secrets.hide(word), "unknown word, kept as text", hint)
 
     def _take(self, word: str) -> None:
         """Put one word into the fields."""
@@ -478,7 +508,28 @@ class _Words:
 
 def _mask(text: str) -> str:
     """Cover code, links and autolinks with as many characters, so that no word inside them means anything."""
-    return _MASKED.sub(lambda match: "\0" * len(match[0]), text)
+    return _LINKS.sub(lambda match: "\0" * len(match[0]), _without_code(text))
+
+
+def _without_code(text: str) -> str:
+    """Cover code spans: a run of backticks up to the next run of the same length."""
+    runs = [match.span() for match in _TICKS.finditer(text)]
+    later: dict[int, list[int]] = {}
+    for number in range(len(runs) - 1, -1, -1):
+        later.setdefault(runs[number][1] - runs[number][0], []).append(number)
+    parts: list[str] = []
+    at = number = 0
+    while number < len(runs):
+        start, end = runs[number]
+        same = later[end - start]
+        while same and same[-1] <= number:
+            same.pop()
+        if same:
+            number = same[-1]
+            parts += [text[at:start], "\0" * (runs[number][1] - start)]
+            at = runs[number][1]
+        number += 1
+    return "".join([*parts, text[at:]])
 
 
 def _cut(content: str) -> tuple[str, str]:

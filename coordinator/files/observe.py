@@ -142,7 +142,7 @@ class Observer:
                 tasks[name] = before
                 undecided.discard(name)
 
-        algorithm = "sha256" if len(commit) == 64 else "sha1"
+        algorithm = emitter.algorithm_of(commit)
         used = known.used | {_id(path) for path in task_files}
         authors = self._source.authors(commit, observed)
         tip = authors.get("", Version(commit, Author("", ""), 0))
@@ -537,8 +537,9 @@ def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, pat
         elif not item.valid and entry.id in known.used:
             undecided.add(entry.id)
         before = marks.get(entry.id)
-        if entry.id in known.finished and before is not None and _ended(before) and not _ended(entry):
-            what = f"the task {entry.id} is finished, taking its mark away starts nothing"
+        if entry.id in known.finished and (before is None or _ended(before)) and not _ended(entry):
+            how = "putting its line back" if before is None else "taking its mark away"
+            what = f"the task {entry.id} is finished, {how} starts nothing"
             hint = f"raise rerun: write tasks/{entry.id}.yaml with a title and rerun: 1; or write a new line"
             problems.append(Problem(path, entry.line, what=what, hint=hint))
     backlog = with_blob(carried.map, blob)

@@ -231,7 +231,7 @@ class GitStore:
         """Move the ref from ``old`` to ``new``, durably; whatever git answers, the ref itself is what counts."""
         said = ""
         try:
-            self._git("update-ref", "-m", "agentcom: flush", self._ref, new, old or "0" * len(new))
+            self._git("update-ref", "--no-deref", "-m", "agentcom: flush", self._ref, new, old or "0" * len(new))
         except GitError as error:
             if _FSYNC.search(error.stderr):
                 raise self._failed(error) from error

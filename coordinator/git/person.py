@@ -15,6 +15,7 @@ are.
     NotPushed                   the commit stands, and git did not push it; the text says why in git's words
 """
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from coordinator.git.message import compose
 from coordinator.git.repo import Repo, head_ref
-from coordinator.git.run import GitError, git, git_as_person
+from coordinator.git.run import GitError, git, git_as_person, literally
 from coordinator.git.worktree import under_way
 
 
@@ -189,20 +190,38 @@ def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -
     for folder in list(Path(path).parents)[:-1]:
         if (work_tree / folder).is_symlink():
             raise NotCommitted(f"{folder} is a symbolic link: AgentCom writes only into real folders of {work_tree}")
+        if (work_tree / folder).exists() and not (work_tree / folder).is_dir():
+            raise NotCommitted(f"{folder} is a file, but {path} is to be written: rename it, then try again")
     out = git("ls-files", "-s", "-z", "--", path, cwd=work_tree)
     staged = {row.split()[1].decode() for row in out.split(b"\0")[:-1]}
     target = work_tree / path
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise NotCommitted(f"{path} is no plain file: AgentCom does not write there")
-    now = None
-    if target.exists():
-        now = git("hash-object", f"--path={path}", "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
-    if staged != ({head} if head is not None else set()) or now != head:
+    if staged != ({head} if head is not None else set()) or not _holds(work_tree, path, head):
         first = f"git add {path} && " if not staged and head is None else ""
         raise NotCommitted(
             f"{path} has edits that are not committed: "
             f"commit them (`{first}git commit -- {path}`) or put them aside, then try again"
         )
+
+
+def saved_blob(repo: Repo, path: str) -> str | None:
+    """Return the blob id under which git would keep a file of the work tree as it is saved, None without a file."""
+    if repo.work_tree is None or not (repo.work_tree / path).is_file():
+        return None
+    return _hash(repo.work_tree, f"--path={path}", repo.work_tree / path)
+
+
+def _hash(work_tree: Path, how: str, target: Path) -> str:
+    return git("hash-object", how, "--stdin", cwd=work_tree, input=target.read_bytes()).decode().strip()
+
+
+def _holds(work_tree: Path, path: str, head: str | None) -> bool:
+    """Tell whether a file is saved as HEAD has it, converted as git would now, or byte by byte as it once was added."""
+    target = work_tree / path
+    if head is None or not target.exists():
+        return head is None and not target.exists()
+    return _hash(work_tree, f"--path={path}", target) == head or _hash(work_tree, "--no-filters", target) == head
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +242,10 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes | None], text
             else:
                 write_whole(work_tree / path, content)
         if added:
-            git_as_person("add", "--force", "--", *added, cwd=work_tree)
-        how = ("--quiet", "--only", "--cleanup=whitespace", "--file=-")
-        git_as_person("commit", *how, "--", *files, cwd=work_tree, input=text.encode("utf-8", "replace"))
+            git_as_person("add", "--force", "--", *map(literally, added), cwd=work_tree)
+        commit = ("-c", "i18n.commitEncoding=UTF-8", "commit", "--quiet", "--only", "--cleanup=whitespace", "--file=-")
+        paths = map(literally, files)
+        git_as_person(*commit, "--", *paths, cwd=work_tree, input=text.encode("utf-8", "replace"))
     except (GitError, OSError) as error:
         _put_back(work_tree, before, added, made)
         said = error.stderr if isinstance(error, GitError) else str(error)
@@ -245,7 +265,8 @@ def _put_back(
 ) -> None:
     for path, was in before.items():
         if was is None:
-            (work_tree / path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                (work_tree / path).unlink()
         else:
             write_whole(work_tree / path, was.content)
             (work_tree / path).chmod(was.mode)

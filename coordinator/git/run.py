@@ -10,6 +10,7 @@ Arguments are lists, never a shell line. Text that came from people or agents st
 """
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,9 @@ _KEPT = frozenset(
         "GIT_SSL_NO_VERIFY",
     }
 )
+
+#: Configuration by variables, which is how a container says what is a safe.directory; ours on the command line wins.
+_CONFIGURES = re.compile(r"GIT_CONFIG_(?:COUNT|(?:KEY|VALUE)_\d+)")
 
 #: What a person's own commit may also take from the environment: who they are.
 _PERSONAL = frozenset(
@@ -122,14 +126,20 @@ def git_as_person(
 ) -> bytes:
     """Run one git command as the person at the keyboard would: their identity, hooks and signing apply.
 
-    Only variables that would point it at another repository or index are removed. Raises GitError.
+    Only variables that would point it at another repository or index are removed, also for hooks, and it keeps the
+    terminal, where a key may have to be unlocked. Paths that are patterns for git need ``literally``. Raises GitError.
     """
-    return _run(["git", *argv], argv, cwd, input, timeout, person_env(env), check)
+    return _run(["git", *argv], argv, cwd, input, timeout, person_env(env), check, terminal=True)
+
+
+def literally(path: str) -> str:
+    """Return a path of the repository as a pathspec that means this path alone, wherever git runs."""
+    return f":(top,literal){path}"
 
 
 def hub_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of the hub's git commands: no prompts, no locks on looking, English."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in _KEPT}
+    env = _surroundings(_KEPT)
     env.update(
         LC_ALL="C",
         GIT_TERMINAL_PROMPT="0",
@@ -148,11 +158,16 @@ def hub_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def person_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a person's git command: their own, but bound to no other repository or index."""
-    kept = _KEPT | _PERSONAL
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in kept}
-    env.update(LC_ALL="C", GIT_LITERAL_PATHSPECS="1", GIT_EDITOR=":")
-    env.update(extra or {})
-    return env
+    return {**_surroundings(_KEPT | _PERSONAL), **(extra or {})}
+
+
+def _surroundings(kept: frozenset[str]) -> dict[str, str]:
+    """Return the environment of this process, of git's own variables only those kept and configuration by variables."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("GIT_") or key in kept or _CONFIGURES.fullmatch(key)
+    }
 
 
 def _run(
@@ -164,6 +179,8 @@ def _run(
     env: dict[str, str],
     check: bool,
     pass_fds: Sequence[int] = (),
+    *,
+    terminal: bool = False,
 ) -> bytes:
     try:
         process = subprocess.Popen(
@@ -174,7 +191,7 @@ def _run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,
-            start_new_session=True,  # a group of its own to kill, and no terminal on which ssh could ask
+            start_new_session=not terminal,  # a group of its own to kill, and no terminal on which ssh could ask
         )
     except FileNotFoundError as error:
         missing = (
@@ -187,20 +204,23 @@ def _run(
         try:
             out, err = process.communicate(data, timeout)
         except subprocess.TimeoutExpired as error:
-            _kill_group(process)
+            _kill(process, group=not terminal)
             raise GitError(argv, None, f"took longer than {timeout:g} s and was stopped", process.pid) from error
         except BaseException:
-            _kill_group(process)
+            _kill(process, group=not terminal)
             raise
     if check and process.returncode:
         raise GitError(argv, process.returncode, err.decode("utf-8", "replace"), process.pid)
     return out
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill git and everything it started, so that no pipe of theirs is left open."""
+def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    """Kill git, and with its ``group`` everything it started, so that no pipe of theirs is left open."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
     except ProcessLookupError:
         process.kill()
     process.wait()

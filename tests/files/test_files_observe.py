@@ -422,7 +422,7 @@ def test_a_file_for_a_finished_task_says_that_it_starts_nothing_unless_rerun_is_
     assert said(people.look()) == []
 
 
-def test_taking_the_mark_of_a_finished_task_away_says_that_it_starts_nothing(people):
+def test_opening_the_line_of_a_finished_task_again_says_that_it_starts_nothing(people):
     people.write({"BACKLOG.md": "## Ready\n- [ ] a <!-- t-1 -->\n"})
     people.look()
     people.write({"BACKLOG.md": "## Ready\n- [x] a <!-- t-1 -->\n"})
@@ -431,6 +431,11 @@ def test_taking_the_mark_of_a_finished_task_away_says_that_it_starts_nothing(peo
     people.write({"BACKLOG.md": "## Ready\n- [ ] a <!-- t-1 -->\n"})
     (line,) = said(people.look())
     assert line.startswith("BACKLOG.md:2: the task t-1 is finished, taking its mark away starts nothing, raise rerun")
+    people.write({"BACKLOG.md": "## Ready\n"})
+    people.look()
+    people.write({"BACKLOG.md": "## Ready\n- [ ] a <!-- t-1 -->\n"})
+    (line,) = said(people.look())
+    assert line.startswith("BACKLOG.md:2: the task t-1 is finished, putting its line back starts nothing, raise rerun")
 
 
 def test_other_words_in_the_place_of_a_line_say_which_task_they_are_taken_for(people):

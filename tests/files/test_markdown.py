@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from coordinator.core.backlog import CANCELLED, DONE, NO_CHECK, OPEN, MapEntry, spec_of
 from coordinator.core.policy import DEFAULT_LANES, Lane, Policy
 from coordinator.core.task import Priority
-from coordinator.files import emitter, loader, markdown
+from coordinator.files import emitter, limits, loader, markdown
+from coordinator.files.markdown import read
 
 
 def parse(text: str, **policy):
@@ -262,3 +263,44 @@ def test_any_text_gives_items_with_titles_of_at_most_300_characters(text):
         assert "\n" not in item.title
         assert len(item.title) <= 300
         assert 1 <= item.line <= text.count("\n") + text.count("\r") + 2
+
+
+HOSTILE = ["[" * 4090, "[](a" * 1020, "a" + " " * 4080 + "b", "`" * 4090, "<" * 4090, 'a:"' * 1360, "x due:x" * 580]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line[:6])
+def test_a_file_within_the_limits_is_read_in_one_pass_however_it_is_written(line):
+    parsed = read(("## Ready\n" + f"- a {line}\n" * 500).encode()[: limits.BACKLOG_BYTES], Policy())
+    assert len(parsed.items) > 400
+
+
+def test_long_headings_and_indentation_are_read_in_one_pass():
+    text = "## " + "!" * 900_000 + "a!\n\n## Ready\n- a\n\n  " + "\t" * 900_000 + "x\n"
+    (item,) = read(text.encode(), Policy()).items
+    assert item.lane is Lane.READY and not item.valid
+
+
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        ("- [ ] see overdue:x then due:x\n", [26]),
+        ("- [ ] `due:x` is bad due:x\n", [22]),
+        ("- [ ] <!-- due:x --> a due:x\n", [24]),
+        ("- [ ] a [due:x](due:x) due:x b due:x\n", [24, 32]),
+    ],
+)
+def test_a_wrong_word_is_shown_where_it_counts(line, columns):
+    problems = parse("## Ready\n" + line).problems
+    assert [(problem.line, problem.column) for problem in problems] == [(2, column) for column in columns]
+
+
+def test_acceptance_criteria_count_towards_the_length_of_a_description():
+    criterion = "  - [ ] " + "x" * 1000 + "\n"
+    item, problems = one("- a\n" + criterion * 140)
+    assert not item.valid
+    assert problems[0].startswith("BACKLOG.md:2:1: description: longer than")
+
+
+def test_code_ends_at_a_run_of_as_many_backticks():
+    item, _ = one("- ``#a ` #b`` and `#c` #d\n")
+    assert item.labels == ("d",)

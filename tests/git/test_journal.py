@@ -1,5 +1,6 @@
 """What the journal does to a real repository, beyond the contract of every store."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -17,9 +18,9 @@ from support.repo import Clone, git_env, make_bare, make_repo
 from coordinator.git import journal
 from coordinator.git.journal import HUB_ATTRIBUTES, SCRATCH_REF, GitStore, InvariantBroken
 from coordinator.git.message import compose
-from coordinator.git.repo import find_repo
+from coordinator.git.repo import STATE_REF, find_repo, read_ref
 from coordinator.git.run import GitError
-from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly
+from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, StoreError
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 STATE = "agentcom/state"
@@ -432,7 +433,7 @@ _FLUSHER = """
     from pathlib import Path
     from coordinator.git.journal import GitStore
     from coordinator.git.message import compose
-    from coordinator.git.repo import find_repo
+    from coordinator.git.repo import STATE_REF, find_repo, read_ref
     from coordinator.ports import Author, Commit
 
     store = GitStore(find_repo(Path(sys.argv[1])))
@@ -487,3 +488,12 @@ def kill_after() -> Callable[[subprocess.Popen[str], int], int]:
         return int(rest[-1]) if rest else last
 
     return kill
+
+
+def test_a_state_branch_that_only_points_at_a_branch_of_people_never_moves_that_one(clone: Clone) -> None:
+    clone.git("symbolic-ref", STATE_REF, "refs/heads/people")
+    store = GitStore(clone.repo)
+    store.load()
+    with contextlib.suppress(StoreError):
+        store.flush((commit(),))
+    assert read_ref(clone.repo, "refs/heads/people") is None

@@ -17,6 +17,7 @@ from coordinator.git.person import (
     Refused,
     commit_paths,
     push,
+    saved_blob,
 )
 from coordinator.git.repo import find_repo
 
@@ -259,3 +260,45 @@ def test_a_push_is_never_forced_and_git_says_why_it_refused(pushed: Clone, tmp_p
         push(pushed.repo, "main")
     assert pushed.head() == made
     assert pushed.git("ls-remote", "origin", "refs/heads/main").split()[0] == other.head()
+
+
+def test_line_endings_that_head_keeps_as_they_are_are_no_edit(clone: Clone) -> None:
+    clone.commit({"BACKLOG.md": b"- [ ] one\r\n"})
+    clone.git("config", "core.autocrlf", "true")
+    commit_paths(clone.repo, "main", {"BACKLOG.md": b"- [ ] one\r\n- [ ] two\r\n"}, "Add two")
+    assert clone.git("diff", "--numstat", "HEAD~", "HEAD") == "1\t0\tBACKLOG.md"
+
+
+def test_a_hook_finds_the_persons_surroundings_and_patterns_in_paths(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    hook = clone.path / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(
+        '#!/bin/sh\n{ echo "$LC_ALL $GIT_LITERAL_PATHSPECS"; git diff --cached --name-only -- "*.md"; } > .git/found\n'
+    )
+    hook.chmod(0o755)
+    commit_paths(clone.repo, "main", {**NEW, "[a]*.txt": b"x"}, "Add two")
+    assert (clone.path / ".git/found").read_text() == "C.UTF-8 \nBACKLOG.md\n"
+    assert clone.git("show", "--format=", "--name-only") == "BACKLOG.md\n[a]*.txt"
+
+
+def test_a_message_is_utf_8_whatever_the_person_configured(clone: Clone) -> None:
+    clone.git("config", "i18n.commitEncoding", "ISO-8859-1")
+    commit_paths(clone.repo, "main", NEW, "Add Café")
+    assert clone.git("-c", "i18n.logOutputEncoding=UTF-8", "log", "-1", "--format=%s") == "Add Café"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named_and_nothing_is_changed(clone: Clone) -> None:
+    clone.write({"tasks": "a file\n"})
+    refuses(clone, NotCommitted, "tasks is a file", {**NEW, "tasks/README.md": b"x\n"})
+
+
+def test_the_blob_of_a_saved_file_is_the_one_that_git_would_keep(clone: Clone, tmp_path: Path) -> None:
+    clone.git("config", "core.autocrlf", "true")
+    clone.write({"BACKLOG.md": b"- [ ] one\r\n"})
+    assert saved_blob(clone.repo, "BACKLOG.md") == clone.head("HEAD:BACKLOG.md")
+    assert saved_blob(clone.repo, "nothing") is None
+    other = make_repo(tmp_path / "sha256", {"BACKLOG.md": "x\n"}, "--object-format=sha256")
+    assert saved_blob(other.repo, "BACKLOG.md") == other.head("HEAD:BACKLOG.md")

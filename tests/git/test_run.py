@@ -100,3 +100,22 @@ def test_a_repository_that_is_named_is_read_from_its_top(tmp_path: Path, monkeyp
     clone.git("config", "core.worktree", str(clone.path))
     monkeypatch.chdir(clone.path / "a")
     assert git("log", "--format=", "--name-only", "HEAD", "--", "b", git_dir=Path("../.git")) == b"b\n"
+
+
+def test_configuration_by_variables_is_kept_and_that_of_the_hub_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (key, value) in enumerate([("safe.directory", "*"), ("color.ui", "always")]):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
+    assert git("config", "--get", "safe.directory", cwd=tmp_path) == b"*\n"
+    assert git("config", "--get", "color.ui", cwd=tmp_path) == b"never\n"
+
+
+def test_a_person_keeps_the_terminal_and_the_hub_has_none(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "r")
+    clone.git("config", "alias.session", "!ps -o sid= -p $$")
+    own = str(os.getsid(0)).encode()
+    assert git_as_person("session", cwd=clone.path).strip() == own
+    assert git("session", cwd=clone.path).strip() != own
