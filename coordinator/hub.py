@@ -140,6 +140,7 @@ class Hub:
         self.core = Core()
         self.net: Net = net or SilentNet()
         self.observed: str | None = None
+        self.seen: Observation | None = None
         self.tip: str | None = None
         self.read_only: str | None = None
         self.ready = asyncio.Event()
@@ -516,6 +517,7 @@ class Hub:
                 _log.warning("%s", problem)
         self._in_files = seen.problems
         self.observed = seen.commit
+        self.seen = seen
         self._wanted = seen.specs
         commits = observation_commits(seen, self.claim, self._hub_file(), self._files, self.now().wall)
         if not look.merge:

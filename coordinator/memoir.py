@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from coordinator.core.backlog import BacklogMap
+from coordinator.core.backlog import CANCELLED, DONE, BacklogMap
 from coordinator.core.events import Actor, Observed
 from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import FINISHED
+from coordinator.core.policy import Lane
 from coordinator.core.reconciler import Core
 from coordinator.core.state import Memory
 from coordinator.core.task import Origin, Spec, Status, Task
@@ -84,6 +85,21 @@ def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Bl
 def held_json(batches: Iterable[Batch]) -> list[dict[str, Any]]:
     """Return what is held as ``status/hub.yaml`` keeps it."""
     return [{"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)} for batch in batches]
+
+
+def drafts_json(seen: Observation | None, memory: Memory) -> list[dict[str, Any]]:
+    """Return the lines of the backlog that are no tasks and may become some, in their order."""
+    if seen is None:
+        return []
+    return [
+        {"id": entry.id, "title": item.title, "lane": str(entry.lane), "line": item.line}
+        for entry in seen.backlog.entries
+        if entry.lane in (Lane.DRAFT, Lane.DEFERRED)
+        and entry.check not in (DONE, CANCELLED)
+        and entry.id not in memory.tasks
+        and entry.id not in memory.closed
+        and (item := seen.items.get(entry.id)) is not None
+    ]
 
 
 def held_problems(batches: Iterable[Batch]) -> tuple[Problem, ...]:

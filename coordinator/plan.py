@@ -24,7 +24,7 @@ from coordinator.files.observe import BACKLOG, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.files.validate import WorkTree
 from coordinator.git.journal import GitStore
-from coordinator.git.repo import GitSource
+from coordinator.git.repo import GitSource, read_ref
 from coordinator.git.worktree import SavedFiles, head_of
 from coordinator.ground import Ground
 from coordinator.memoir import known_now, observed_of, read_back, rebuild, wanted_finished
@@ -89,12 +89,12 @@ class Compiled:
 class SavedSource:
     """A source whose newest commit is what is saved now: edits of the work tree on top of the commit checked out."""
 
-    def __init__(self, ground: Ground, top: Path) -> None:
+    def __init__(self, ground: Ground, top: Path, *, committed: bool = False) -> None:
         self._git = GitSource(ground.repo, ground.source_ref, ground.root)
         self._tree = WorkTree(top, ground.root)
-        self._edited = SavedFiles(ground.repo, ground.root).look().edits
+        self._edited = () if committed else SavedFiles(ground.repo, ground.root).look().edits
         self._ground = ground
-        self.head = head_of(ground.repo)[1]
+        self.head = read_ref(ground.repo, ground.source_ref) if committed else head_of(ground.repo)[1]
         #: The id that stands for what is saved: no commit has it.
         self.tip_id = "0" * (64 if ground.repo.object_format == "sha256" else 40)
         self._saved = self._overlay()
@@ -136,13 +136,18 @@ class SavedSource:
         return versions if entry is None or versions[-1:] == (entry.oid,) else (*versions, entry.oid)
 
     def authors(self, commit: str, observed: str | None) -> Mapping[str, Version]:
-        return {} if commit == self.tip_id else self._git.authors(commit, observed)
+        if commit != self.tip_id:
+            return self._git.authors(commit, observed)
+        return {} if self.head is None else self._git.authors(self.head, observed)
 
 
-def make_plan(ground: Ground, top: Path) -> Compiled:
-    """Return what committing everything saved below ``top`` would do. Raises StoreError when git cannot be read."""
+def make_plan(ground: Ground, top: Path, *, committed: bool = False) -> Compiled:
+    """Return what committing everything saved below ``top`` would do, or what is committed will do (``committed``).
+
+    Raises StoreError when git cannot be read.
+    """
     store = GitStore(ground.repo, ground.root)
-    source = SavedSource(ground, top)
+    source = SavedSource(ground, top, committed=committed)
     observer = Observer(source, ground.branch, ground.root)
     existing = ground.place.existing_backlog()
     core, now = Core(), Now(time.monotonic(), time.time_ns() // 1_000_000)

@@ -32,7 +32,16 @@ from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
 from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.ground import CannotStart, Ground, survey
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, read_back, rebuild, record_json
+from coordinator.memoir import (
+    CLOSED_SHOWN,
+    HISTORY_SHOWN,
+    drafts_json,
+    held_json,
+    held_problems,
+    read_back,
+    rebuild,
+    record_json,
+)
 from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.web import present
 
@@ -267,7 +276,9 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))
     tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
-    problems = [*rebuilt.folded.problems, *(rebuilt.baseline.problems if rebuilt.baseline else ())]
+    held = core.memory.held
+    seen = rebuilt.baseline
+    problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
     made = commit.committer.time_ms
     moved = source.tip()
     news = moved is not None and source.needs_observation(moved, fold.source)
@@ -279,6 +290,8 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             "closed_before_start": len(core.memory.closed),
             "source": ground.source_ref,
             "observed_commit": fold.source,
+            "held": held_json(held),
+            "drafts": drafts_json(seen, core.memory),
             **uncommitted_json(SavedWork(ground).uncommitted()),
         },
         tasks=tuple(present.task_json(task, core.why(task, now)) for task in tasks if wanted.one in (None, task.id)),

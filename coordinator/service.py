@@ -28,7 +28,7 @@ from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.git.watcher import Watcher
 from coordinator.ground import CannotStart, Ground, policy_at, survey
 from coordinator.hub import Hub, Identity
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, record_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.web import present
@@ -117,6 +117,8 @@ class HubView:
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
+            "held": held_json(memory.held),
+            "drafts": drafts_json(self._hub.seen, memory),
             **uncommitted_json(self._lookout.seen),
         }
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "log": ("log_cmd:command", "Show the audit trail, of everything or of one task."),
     "pull": ("pull_cmd:command", "Bring the trail and the status files into your branch."),
     "compile": ("compile_cmd:command", "Say what committing the saved files would do; anchors and ticks."),
+    "confirm": ("confirm_cmd:command", "Let go on what is held until a person has looked."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
     "schema": ("schema_cmd:command", "Print what may stand in a file, for editors."),

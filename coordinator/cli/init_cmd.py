@@ -74,7 +74,7 @@ def command(directory: Path, as_json: bool) -> None:
     for file in sorted(missing):
         click.echo(f"  + {file}")
     if existed:
-        lines = f"{len(runs)} of its lines would run:" if runs else "none of its lines would run"
+        lines = f"{len(runs)} of its lines wait for `agentcom confirm`:" if runs else "none of its lines would run"
         click.echo(f"  {name} is kept as it is; {lines}")
         print_table([(f"line {fate.line}", fate.priority, fate.title[:80]) for fate in runs], "    ")
     if saved_only:

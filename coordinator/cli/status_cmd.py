@@ -1,6 +1,6 @@
 """``agentcom status``: what is going on, in one screen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,24 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
     _agents(picture.agents)
     _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner)
     _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason)
-    _tasks("failed:", [t for t in picture.tasks if t["status"] in _BAD_ENDS], lambda task: task["reason"])
+    _drafts(picture.summary.get("drafts", ()))
+    failed = [t for t in picture.tasks if t["status"] in _BAD_ENDS]
+    _tasks("failed (`agentcom task rerun ID` runs one again):", failed, lambda task: task["reason"])
     if picture.problems:
         click.echo("problems:")
         for problem in picture.problems:
             click.echo(f"  {problem_line(problem)}")
     _uncommitted(picture.summary)
+
+
+def _drafts(drafts: Sequence[Mapping[str, Any]]) -> None:
+    """Say which lines of the backlog wait for a person to move them under a ready heading."""
+    if not drafts:
+        return
+    click.echo("drafts (they run once they stand under a ready heading):")
+    print_table([(d["id"], d["lane"], f"line {d['line']}", d["title"][:60]) for d in drafts[:SHOWN]], "  ")
+    if len(drafts) > SHOWN:
+        click.echo(f"  and {len(drafts) - SHOWN} more")
 
 
 def _uncommitted(summary: Mapping[str, Any]) -> None:
@@ -72,7 +84,10 @@ def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
 def agent_flags(agent: Mapping[str, Any]) -> str:
     """Return an agent's flags and, when it is parked, why."""
     flags = ", ".join(agent["flags"])
-    return f"{flags} ({agent['parked_reason']})" if agent["parked_reason"] else flags
+    if not agent["parked_reason"]:
+        return flags
+    cure = "" if agent.get("parked_until") else "; mend it, then start its sidecar again"
+    return f"{flags} ({agent['parked_reason']}{cure})"
 
 
 def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any) -> None:

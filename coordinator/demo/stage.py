@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coordinator.core.guards import too_many_new
 from coordinator.git.run import git, git_as_person
 from coordinator.place import Place
 from coordinator.reading import HubClient, HubUnreachable
@@ -113,11 +114,16 @@ class Stage:
         return git("rev-parse", "refs/heads/main", cwd=self.repo).decode().strip()
 
     def write_backlog(self, count: int) -> int:
-        """Write ``count`` items under Ready and commit them; return when (ms since the epoch)."""
+        """Write ``count`` items under Ready and commit them; return when (ms since the epoch).
+
+        So many that the hub would hold them are confirmed, as a person would who means it.
+        """
         lines = [f"- [ ] Write the number {number} to test-output-{number}.txt" for number in range(1, count + 1)]
         text = "# Backlog\n\n## Ready\n\n" + "\n".join(lines) + "\n"
         (self.repo / "BACKLOG.md").write_text(text, encoding="utf-8")
         self.commit(f"Want {count} files", "BACKLOG.md")
+        if too_many_new(count):
+            self.agentcom("confirm")
         return time.time_ns() // 1_000_000
 
     def add_agent(self, agent: str, *, runtime: Mapping[str, Any] | None = None, **config: Any) -> Sidecar:

@@ -86,6 +86,26 @@ def commit_paths(
     return _commit(repo, work_tree, files, text, [path for path in paths if path not in heads])
 
 
+def commit_word(repo: Repo, branch: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+    """Make a commit that changes no file and says something by its trailers; return its id.
+
+    Edits and staged work stay as they are: git is shown an index of its own. Raises a CannotCommit.
+    """
+    work_tree = check_ready(repo, branch)
+    subject, _, body = message.partition("\n")
+    text = compose(subject, body.strip("\n"), trailers).encode("utf-8", "replace")
+    with tempfile.TemporaryDirectory(dir=repo.git_dir, prefix="agentcom-") as folder:
+        aside = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        how = ("-c", "i18n.commitEncoding=UTF-8", "commit", "--quiet", "--allow-empty", "--cleanup=whitespace")
+        try:
+            git_as_person("read-tree", "HEAD", cwd=work_tree, env=aside)
+            git_as_person(*how, "--file=-", cwd=work_tree, input=text, env=aside)
+        except (GitError, OSError) as error:
+            said = error.stderr if isinstance(error, GitError) else str(error)
+            raise Refused(f"the commit was refused and nothing was changed; git says: {said or error}") from error
+    return git("rev-parse", "HEAD", git_dir=repo.git_dir).decode().strip()
+
+
 def check_ready(repo: Repo, branch: str) -> Path:
     """Return the work tree in which the person may commit to ``branch`` now; raise the CannotCommit that is in the way.
 
