@@ -6,6 +6,7 @@ so it imports nothing that serves.
     CannotStart              the repository cannot be used as it is; the text says what to do, ``exit_code`` which way
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,13 @@ from coordinator.git.repo import (
     find_repo,
     head_ref,
     read_ref,
+    trail_ref,
 )
 from coordinator.git.run import GitError, git
 from coordinator.place import Place
+
+#: A text that looks as if it named the root, or meant to.
+_ROOT = re.compile(rb"^[\s\"'{]*ro+t\b", re.MULTILINE)
 
 
 class CannotStart(Exception):
@@ -41,12 +46,16 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """One repository as a command finds it: ``source_ref`` is a full ref name, ``root`` a folder (``.`` is the top)."""
+    """One repository as a command finds it: ``source_ref`` is a full ref name, ``root`` a folder (``.`` is the top).
+
+    ``state_ref`` is where the hub's branch is seen from here: this clone's own, or a remote's as it was fetched last.
+    """
 
     repo: Repo
     place: Place
     source_ref: str
     root: str
+    state_ref: str = STATE_REF
 
     @property
     def branch(self) -> str:
@@ -68,14 +77,15 @@ def survey(directory: Path, source: str | None = None) -> Ground:
     except RepoError as error:
         raise CannotStart(str(error), 78) from None
     place = Place(repo.agentcom_dir)
-    ref = _source_ref(repo, place, source)
-    root = _root_of(repo, ref)
-    return Ground(repo, place, ref, root)
+    state = trail_ref(repo)
+    ref = _source_ref(repo, place, source, state)
+    root = _root_of(repo, ref, state)
+    return Ground(repo, place, ref, root, state)
 
 
-def _source_ref(repo: Repo, place: Place, wanted: str | None) -> str:
+def _source_ref(repo: Repo, place: Place, wanted: str | None, state: str) -> str:
     """Return the recorded source, else the one asked for, else init's, else HEAD's (DECISIONS 5)."""
-    recorded = _recorded_source(repo)
+    recorded = _recorded_source(repo, state)
     asked = None if wanted is None else wanted if wanted.startswith("refs/") else f"refs/heads/{wanted}"
     if recorded is not None:
         if asked not in (None, recorded):
@@ -122,20 +132,20 @@ def _short(ref: str) -> str:
     return ref.removeprefix("refs/heads/")
 
 
-def _recorded_source(repo: Repo) -> str | None:
+def _recorded_source(repo: Repo, state: str) -> str | None:
     """Return the source that the first claim recorded, whichever folder is root."""
-    root = root_in_force(repo)
+    root = root_in_force(repo, state)
     if root is None:
         return None
-    (found,) = read_objects(repo.common_dir, [f"{STATE_REF}:{Layout.of(root).path(layout.HUB)}"])
+    (found,) = read_objects(repo.common_dir, [f"{state}:{Layout.of(root).path(layout.HUB)}"])
     said = loader.load_mapping(layout.HUB, found.data) if found is not None and found.type == "blob" else {}
     source = said.get("source") if isinstance(said, dict) else None
     return source if isinstance(source, str) else None
 
 
-def _root_of(repo: Repo, ref: str) -> str:
+def _root_of(repo: Repo, ref: str, state: str) -> str:
     """Return the folder that the hub recorded; before any hub ran, the one that agentcom.yaml names on the source."""
-    recorded = root_in_force(repo)
+    recorded = root_in_force(repo, state)
     if recorded is not None:
         return recorded
     commit = read_ref(repo, ref)
@@ -145,11 +155,20 @@ def _root_of(repo: Repo, ref: str) -> str:
 
 def policy_at(repo: Repo, commit: str) -> Policy | loader.Problems:
     """Return what agentcom.yaml says at a commit, or what is wrong with it. Raises SourceUnreadable."""
-    source = GitSource(repo, "refs/heads/none")
-    entry = source.entries(commit).get(POLICY)
-    if entry is None:
-        return Policy()
-    data = source.blobs((entry.oid,), limits.YAML_BYTES).get(entry.oid)
+    data = _policy_text(repo, commit)
     if data is None:
         return (Problem(POLICY, what="cannot be read", hint="commit a plain file there that is not too large"),)
-    return loader.load_policy(POLICY, data, entry.oid)
+    return loader.load_policy(POLICY, data, "")
+
+
+def unclear_root(repo: Repo, commit: str) -> loader.Problems:
+    """Return what is wrong with agentcom.yaml where that leaves it open which folder is root, else nothing."""
+    policy = policy_at(repo, commit)
+    data = _policy_text(repo, commit)
+    return policy if isinstance(policy, tuple) and (data is None or _ROOT.search(data)) else ()
+
+
+def _policy_text(repo: Repo, commit: str) -> bytes | None:
+    source = GitSource(repo, "refs/heads/none")
+    entry = source.entries(commit).get(POLICY)
+    return b"" if entry is None else source.blobs((entry.oid,), limits.YAML_BYTES).get(entry.oid)

@@ -90,7 +90,7 @@ class SavedSource:
     """A source whose newest commit is what is saved now: edits of the work tree on top of the commit checked out."""
 
     def __init__(self, ground: Ground, top: Path, *, committed: bool = False) -> None:
-        self._git = GitSource(ground.repo, ground.source_ref, ground.root)
+        self._git = GitSource(ground.repo, ground.source_ref, ground.root, state_ref=ground.state_ref)
         self._tree = WorkTree(top, ground.root)
         self._edited = () if committed else SavedFiles(ground.repo, ground.root).look().edits
         self._ground = ground
@@ -146,7 +146,7 @@ def make_plan(ground: Ground, top: Path, *, committed: bool = False) -> Compiled
 
     Raises StoreError when git cannot be read.
     """
-    store = GitStore(ground.repo, ground.root)
+    store = GitStore(ground.repo, ground.root, ground.state_ref)
     source = SavedSource(ground, top, committed=committed)
     observer = Observer(source, ground.branch, ground.root)
     existing = ground.place.existing_backlog()

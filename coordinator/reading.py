@@ -261,8 +261,8 @@ def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Pi
 
 def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     """Read the branch of this clone; ``silent`` says of a hub that should answer why it does not."""
-    store = GitStore(ground.repo, ground.root)
-    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    store = GitStore(ground.repo, ground.root, ground.state_ref)
+    source = GitSource(ground.repo, ground.source_ref, ground.root, state_ref=ground.state_ref)
     core = Core()
     fold = store.load()
     now = Now(time.monotonic(), time.time_ns() // 1_000_000)
@@ -283,7 +283,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     moved = source.tip()
     news = moved is not None and source.needs_observation(moved, fold.source)
     return Picture(
-        as_of=f"{silent or 'hub not running'}; as of {ago(now.wall - made)} ({fold.tip[:7]})",
+        as_of=f"{silent or _no_hub(ground)}; as of {ago(now.wall - made)} ({fold.tip[:7]})",
         live=False,
         summary={
             "by_status": _count(core.memory.tasks),
@@ -302,6 +302,12 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         notes=(f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else (),
         history=() if wanted.one is None else trail(ground, wanted.one, HISTORY_SHOWN),
     )
+
+
+def _no_hub(ground: Ground) -> str:
+    if ground.state_ref == STATE_REF:
+        return "hub not running"
+    return f"read from {ground.state_ref.removeprefix('refs/remotes/')}, as fetched last"
 
 
 def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: int) -> Picture:
@@ -351,7 +357,7 @@ def _count(tasks: Mapping[str, Task]) -> dict[str, int]:
 
 def trail(ground: Ground, task_id: str | None, limit: int = HISTORY_SHOWN) -> tuple[dict[str, Any], ...]:
     """Return the audit trail from the branch of this clone, newest first."""
-    records = history.log(ground.repo, STATE_REF, task_id, limit, root=ground.root)
+    records = history.log(ground.repo, ground.state_ref, task_id, limit, root=ground.root)
     return tuple(record_json(record) for record in records)
 
 

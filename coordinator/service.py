@@ -16,7 +16,6 @@ from typing import Any
 
 from coordinator import __version__
 from coordinator.core.machine import State
-from coordinator.core.policy import Policy
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
@@ -26,7 +25,7 @@ from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, policy_at, survey
+from coordinator.ground import CannotStart, Ground, survey, unclear_root
 from coordinator.hub import Hub, Identity
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
@@ -134,6 +133,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     Fatal when the disk cannot be trusted.
     """
     ground = await asyncio.to_thread(survey, options.repo, options.source)
+    _refuse_second_trail(ground)
     lock = HubLock(ground.repo)
     try:
         lock.acquire()
@@ -199,10 +199,21 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
                 raise result
 
 
+def _refuse_second_trail(ground: Ground) -> None:
+    """Refuse to begin a new trail where a remote has one: all of its tasks would be created and run again."""
+    if ground.state_ref != STATE_REF:
+        name = ground.state_ref.removeprefix("refs/remotes/")
+        raise CannotStart(
+            f"{name} holds the trail of another hub: when that one has stopped, go on with it here by "
+            f"`git branch agentcom/state {name}`, then start the hub again",
+            78,
+        )
+
+
 def _refuse_occupied(ground: Ground) -> None:
     """Refuse a source that uses the hub's paths for something else, before the first observation (Git rules).
 
-    Neither may agentcom.yaml be wrong then: the first hub settles for good which folder is root.
+    Neither may agentcom.yaml be wrong where it names a root: the first hub settles for good which folder that is.
     """
     if last_observed(ground.repo) is not None:
         return
@@ -210,13 +221,13 @@ def _refuse_occupied(ground: Ground) -> None:
     try:
         tip = source.tip()
         problems = () if tip is None else source.problems(tip, first=True)
-        policy = Policy() if problems or tip is None else policy_at(ground.repo, tip)
+        unclear = () if problems or tip is None else unclear_root(ground.repo, tip)
     except SourceUnreadable as error:
         raise CannotStart(f"{ground.branch} cannot be read: {error}", 78) from None
     if problems:
         raise CannotStart("; ".join(problems), 78)
-    if isinstance(policy, tuple):
-        wrong = "; ".join(map(str, policy))
+    if unclear:
+        wrong = "; ".join(map(str, unclear))
         raise CannotStart(f"{wrong}; correct and commit it: the first hub settles which folder is root", 65)
 
 

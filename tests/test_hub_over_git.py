@@ -295,6 +295,13 @@ async def test_a_first_hub_does_not_start_on_an_agentcom_yaml_that_may_have_mean
     assert refused.value.exit_code == 65
 
 
+async def test_an_agentcom_yaml_that_is_wrong_elsewhere_stops_no_first_hub(clone: Clone) -> None:
+    clone.commit({"agentcom.yaml": "timeouts: {attempt: long}\n"})
+    async with running(clone) as hub:
+        assert "first thing" in open_tasks(hub)
+        assert "agentcom.yaml:1:21: timeouts.attempt" in said(hub)
+
+
 @pytest.mark.parametrize("anchor", ["", " <!-- t-one -->"])
 async def test_a_line_that_is_taken_out_and_put_back_is_its_running_task_again(clone: Clone, anchor: str) -> None:
     clone.commit({"BACKLOG.md": READY + f"- [ ] first thing{anchor}\n", "agents/a.yaml": "tokens: []\n"})

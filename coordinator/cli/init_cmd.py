@@ -1,5 +1,6 @@
 """``agentcom init``: make a repository, or equip one that is there, without asking anything."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ def command(directory: Path, as_json: bool) -> None:
     from coordinator.files.validate import fates
     from coordinator.git.person import CannotCommit, commit_paths, is_committed, saved_blob
 
-    made = _make_repository(directory.absolute())
+    directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolves .. and no links
+    made = _make_repository(directory)
     ground, top = _ground(directory)
     _refuse_occupied(ground, top)
     name = ground.path("BACKLOG.md")
@@ -151,9 +153,9 @@ def _ground(directory: Path) -> "tuple[Ground, Path]":
 def _refuse_occupied(ground: "Ground", top: Path) -> None:
     """Refuse a source that uses the hub's paths for something else, and a root that is not in force yet."""
     from coordinator.files.validate import read_policy
-    from coordinator.git.repo import STATE_REF, GitSource, read_ref
+    from coordinator.git.repo import GitSource, read_ref
 
-    if read_ref(ground.repo, STATE_REF) is not None:
+    if read_ref(ground.repo, ground.state_ref) is not None:
         return
     saved = read_policy(top).root
     if saved != ground.root:

@@ -20,11 +20,11 @@ def command(task_id: str | None, directory: Path, limit: int, as_json: bool) -> 
     people between them.
     """
     ground = open_ground(directory)
-    from coordinator.git.repo import STATE_REF, read_ref
+    from coordinator.git.repo import read_ref
     from coordinator.reading import trail
 
     records = trail(ground, task_id, limit)
-    ran = read_ref(ground.repo, STATE_REF) is not None
+    ran = read_ref(ground.repo, ground.state_ref) is not None
     if task_id is not None and ran and not records:
         fail(f"no commit speaks of {task_id}; `agentcom task list --all` shows the ids")
     if as_json:

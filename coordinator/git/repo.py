@@ -156,6 +156,19 @@ def read_ref(repo: Repo, ref: str) -> str | None:
     return None
 
 
+def trail_ref(repo: Repo) -> str:
+    """Return where this clone sees the hub's branch: its own one, else that of a remote as it was fetched last.
+
+    Without either it is the own one, which does not exist yet. Raises GitError when refs cannot be read.
+    """
+    if read_ref(repo, STATE_REF) is None:
+        out = git("for-each-ref", "--format=%(refname)", "refs/remotes/*/agentcom/state", git_dir=repo.common_dir)
+        names = out.decode("utf-8", "surrogateescape").split()
+        if names:
+            return "refs/remotes/origin/agentcom/state" if "refs/remotes/origin/agentcom/state" in names else names[0]
+    return STATE_REF
+
+
 def is_ancestor(repo: Repo, commit: str, of: str) -> bool:
     """Tell whether ``commit`` is ``of`` or one of its ancestors. Raises GitError when either cannot be read."""
     if commit == of:
