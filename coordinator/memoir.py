@@ -219,4 +219,5 @@ def record_json(record: Record) -> dict[str, Any]:
         "task": record.task,
         "agent": record.agent,
         "generation": record.generation,
+        "reason": record.reason,
     }

@@ -4,6 +4,7 @@ Both give the same JSON objects (``web.present``), so that a command need not ca
 
     HubUnreachable           a hub was named explicitly and does not answer
       +-- NobodyThere        nothing listens at the address
+    NoAddress                what was named as a hub is no address
     TokenRefused             the hub does not accept the token
 """
 
@@ -57,6 +58,10 @@ class HubUnreachable(Exception):
 
 class NobodyThere(HubUnreachable):
     """Nothing listens at the address: no hub runs there."""
+
+
+class NoAddress(Exception):
+    """What was named as a hub is no address."""
 
 
 class TokenRefused(Exception):
@@ -128,7 +133,7 @@ class HubClient:
         """Return the JSON of one GET. Raises HubUnreachable, TokenRefused; a 404 gives an empty object."""
         where = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
         if not where.startswith(("http://", "https://")):
-            raise HubUnreachable(f"{self.url} is no http:// address")
+            raise NoAddress(f"{self.url} is no http:// address")
         request = urllib.request.Request(where)  # noqa: S310 - the scheme was checked
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
@@ -151,6 +156,16 @@ class HubClient:
         return said if isinstance(said, dict) else {}
 
 
+def address(text: str) -> str:
+    """Return the http:// address that a person means, also by the ws:// one of the sidecars. Raises NoAddress."""
+    parts = urllib.parse.urlsplit(text)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("http", "https") or not parts.hostname:
+        raise NoAddress(f"{text} is no address of a hub: write http://HOST:4000")
+    path = parts.path.removesuffix("/").removesuffix("/ws")
+    return urllib.parse.urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
 def is_here(url: str) -> bool:
     """Tell whether an address is on this machine's loopback."""
     try:
@@ -167,6 +182,7 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
     """
     named = hub or os.environ.get("AGENTCOM_HUB")
     if named:
+        named = address(named)
         return _from_hub(HubClient(named, token_for(named, ground)), tasks)
     if ground is None:
         raise HubUnreachable("no hub is named and this is no repository: give --hub URL or --repo DIR")

@@ -1,5 +1,6 @@
 """The command ``agentcom``: one file per command, imported only when it is called."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -80,6 +81,10 @@ def _usage_line(error: click.UsageError) -> str:
     return f"{path}: {said}; see `{path} --help`"
 
 
+def _not_allowed(error: OSError) -> bool:
+    return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def _expected(error: Exception) -> str | None:
     """Return a line for trouble of the machine (disk, git, permissions), None for a bug: that shows its traceback."""
     from coordinator.cli.common import one_line
@@ -89,5 +94,6 @@ def _expected(error: Exception) -> str | None:
     if isinstance(error, GitError | StoreError):
         return one_line(str(error))
     if isinstance(error, OSError) and error.filename is not None:
-        return one_line(f"{error.filename}: {error.strerror}")
+        cure = ": you may not write there, or read it; change its owner or mode" if _not_allowed(error) else ""
+        return one_line(f"{error.filename}: {error.strerror}{cure}")
     return None

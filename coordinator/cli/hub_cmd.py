@@ -43,6 +43,7 @@ def command(directory: Path, listen: str, source: str | None) -> None:
     options = Options(directory.absolute(), host, port, source)
     try:
         asyncio.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
+        click.echo("hub stopped; agents go on with what they have in hand and report to the next one")
     except CannotStart as error:
         fail(str(error), error.exit_code)
     except Conflict as error:

@@ -49,7 +49,8 @@ def command(directory: Path, as_json: bool) -> None:
     ground, top = _ground(directory)
     _refuse_occupied(ground, top)
     name = ground.path("BACKLOG.md")
-    existed = (top / name).is_file()
+    existed = (top / name).is_file() and not (top / name).is_symlink()
+    odd = (top / name).is_symlink() or (top / name).is_dir()
     before = saved_blob(ground.repo, name)
     sources = {file: template(file) for file in TEMPLATE} | {file: schema(kind) for file, kind in SCHEMAS.items()}
     missing = {
@@ -79,6 +80,8 @@ def command(directory: Path, as_json: bool) -> None:
         lines = f"{len(runs)} of its lines wait for `agentcom confirm`:" if runs else "none of its lines would run"
         click.echo(f"  {name} is kept as it is; {lines}")
         print_table([(f"line {fate.line}", fate.priority, fate.title[:80]) for fate in runs], "    ")
+    if odd:
+        click.echo(f"  {name} is a link or a folder, and only plain files are read: put the file itself there")
     if saved_only:
         click.echo(f"  {name} is saved but not committed, and only commits count: git add {name} && git commit")
     _next_steps(top)
@@ -138,7 +141,8 @@ def _ground(directory: Path) -> "tuple[Ground, Path]":
     head = head_ref(repo)
     if head is None:
         fail(
-            f"{repo.work_tree} has a detached HEAD: switch to the branch that people work on, such as `git switch main`"
+            f"{repo.work_tree} has a detached HEAD: switch to the branch that people work on (`git switch main`)",
+            EXIT_CONFIG,
         )
     if head == "refs/heads/agentcom":
         fail(

@@ -1,11 +1,17 @@
 """``agentcom log``: the audit trail."""
 
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from coordinator.cli.common import directory_option, fail, json_option, local_time, print_json, print_table
 from coordinator.cli.reading_options import open_ground
+
+#: So many characters of a reason are shown.
+REASON_SHOWN = 100
 
 
 @click.command("log")
@@ -32,4 +38,10 @@ def command(task_id: str | None, directory: Path, limit: int, as_json: bool) -> 
     elif not ran:
         click.echo("no hub has run in this repository yet: start one with `agentcom hub`")
     else:
-        print_table([(local_time(r["time_ms"]), r["commit"][:8], r["subject"]) for r in records])
+        print_table([(local_time(r["time_ms"]), r["commit"][:8], _said(r)) for r in records])
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """Return what a commit says, with its reason where the subject does not say it already."""
+    reason = textwrap.shorten(record["reason"], REASON_SHOWN, placeholder="…")
+    return f"{record['subject']}: {reason}" if reason and reason not in record["subject"] else str(record["subject"])

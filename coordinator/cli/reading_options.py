@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.cli.common import EXIT_NO_HUB, EXIT_REFUSED, fail
+from coordinator.cli.common import EXIT_NO_HUB, EXIT_REFUSED, EXIT_USAGE, fail
 
 if TYPE_CHECKING:
     from coordinator.ground import Ground
@@ -37,7 +37,7 @@ def look(directory: Path, hub: str | None, *, every_task: bool = True, task_id: 
     import os
 
     from coordinator.ports import StoreError
-    from coordinator.reading import HubUnreachable, Tasks, TokenRefused, ground_or_none, picture
+    from coordinator.reading import HubUnreachable, NoAddress, Tasks, TokenRefused, ground_or_none, picture
 
     named = hub or os.environ.get("AGENTCOM_HUB")
     ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
@@ -45,6 +45,8 @@ def look(directory: Path, hub: str | None, *, every_task: bool = True, task_id: 
         return picture(ground, hub, Tasks(every_task, task_id))
     except HubUnreachable as error:
         fail(f"{error}: start it with `agentcom hub`, or leave --hub and AGENTCOM_HUB away", EXIT_NO_HUB)
+    except NoAddress as error:
+        fail(str(error), EXIT_USAGE)
     except TokenRefused as error:
         fail(str(error), EXIT_REFUSED)
     except StoreError as error:

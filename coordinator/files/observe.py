@@ -37,6 +37,8 @@ BACKLOG = "BACKLOG.md"
 POLICY = "agentcom.yaml"
 _FILE_MODES = ("100644", "100755")
 _FOLDER_MODE = "040000"
+#: What a file in a work tree bears instead of a mode when this user may not read it.
+UNREADABLE = "unreadable"
 #: A commit as people name it in a trailer.
 _COMMIT = re.compile(r"[0-9a-f]{7,64}\Z")
 #: Folders of the hub inside people's folders: their content on the source is ignored.
@@ -432,6 +434,8 @@ def _unfit(path: str, entry: Entry, most: int) -> Problem | None:
     if entry.mode == _FOLDER_MODE:
         return Problem(path, what="is a folder", hint="put a file there")
     if entry.mode not in _FILE_MODES:
+        if entry.mode == UNREADABLE:
+            return Problem(path, what="may not be read by this user", hint=f"chmod u+r {path}")
         kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(entry.mode, f"of mode {entry.mode}")
         return Problem(path, what=f"is {kind}, only plain files are read", hint="put the file itself there")
     if entry.size > most:

@@ -14,7 +14,7 @@ from coordinator.core.backlog import CANCELLED, DONE
 from coordinator.core.policy import Lane, Policy
 from coordinator.files import limits, loader, markdown
 from coordinator.files.emitter import blob_id
-from coordinator.files.observe import BACKLOG, POLICY, Known, Observer
+from coordinator.files.observe import BACKLOG, POLICY, UNREADABLE, Known, Observer
 from coordinator.files.problem import Problem
 from coordinator.ports import Entry, Source, Version
 
@@ -97,6 +97,9 @@ class WorkTree:
             return
         if stat.S_ISREG(info.st_mode):
             data = _read(folder, name) if info.st_size <= _MOST else b""
+            if data is None:
+                found[path] = Entry(UNREADABLE, "", -1)
+                return
             oid = blob_id(data)
             self._blobs[oid] = data
             found[path] = Entry("100644", oid, max(info.st_size, len(data)))
@@ -119,10 +122,12 @@ def _step_down(folder: int, parts: list[str]) -> int | None:
     return here
 
 
-def _read(folder: int, name: str) -> bytes:
-    """Read one plain file; what turned into something else meanwhile reads as empty."""
+def _read(folder: int, name: str) -> bytes | None:
+    """Read one plain file; what turned into something else meanwhile reads as empty, None is what may not be read."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except PermissionError:
+        return None
     except OSError:
         return b""
     with os.fdopen(fd, "rb") as file:

@@ -19,7 +19,10 @@ _TASK_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One commit of the hub. ``time_ms`` is the commit's time (whole seconds); absent trailers are None."""
+    """One commit of the hub. ``time_ms`` is the commit's time (whole seconds); absent trailers are None.
+
+    ``reason`` is what the message gives besides its subject, in one line.
+    """
 
     commit: str
     time_ms: int
@@ -29,6 +32,7 @@ class Record:
     task: str | None = None
     agent: str | None = None
     generation: int | None = None
+    reason: str = ""
 
 
 def log(repo: Repo, ref: str, task_id: str | None = None, limit: int = 50, *, root: str = ".") -> tuple[Record, ...]:
@@ -93,4 +97,5 @@ def _record(commit: CommitObject) -> Record:
         task=last("Agentcom-Task"),
         agent=last("Agentcom-Agent"),
         generation=int(generation) if generation is not None and generation.isdecimal() else None,
+        reason=" ".join(line[2:].strip() for line in commit.message.splitlines() if line.startswith("> ")),
     )
