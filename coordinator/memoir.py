@@ -141,6 +141,13 @@ def known_now(memory: Memory, backlog: BacklogMap, policy_blob: str, existing: s
     return replace(_known(memory, statuses, specs, backlog, policy_blob), existing=existing)
 
 
+def known_ids(fold: Fold) -> Known:
+    """Return what a fold says of ids alone: which tasks there are, and which of them are finished."""
+    prefix = f"{layout.OPEN}/"
+    names = (path.removeprefix(prefix).removesuffix(".yaml") for path in fold.files if path.startswith(prefix))
+    return Known(finished=frozenset(fold.closed), used=frozenset(fold.closed) | frozenset(names))
+
+
 def _known(
     memory: Memory, statuses: Mapping[str, Status], specs: Mapping[str, Spec], backlog: BacklogMap, policy_blob: str
 ) -> Known:

@@ -22,8 +22,10 @@ from coordinator.cli.common import (
 from coordinator.cli.status_cmd import problem_line
 
 if TYPE_CHECKING:
+    from coordinator.files.observe import Known
     from coordinator.files.problem import Problem
     from coordinator.git.repo import Repo
+    from coordinator.ground import Ground
 
 
 @click.command("validate")
@@ -57,13 +59,15 @@ def command(paths: tuple[Path, ...], staged: bool, directory: Path, shape: str, 
         fail(str(error), EXIT_NO_REPOSITORY)
     if repo.work_tree is None:
         fail(f"{repo.common_dir} has no work tree: run this in a clone of it", EXIT_FAILED)
+    known = None
     try:
-        branch = survey(directory).branch
+        ground = survey(directory)
+        branch, known = ground.branch, _known(ground)
     except CannotStart:  # no place for a hub, but its files can be checked: a shallow clone, for example
         branch = (head_ref(repo) or "main").removeprefix("refs/heads/")
     top = repo.work_tree
     relative = [_below(top, path) for path in paths]
-    found = _staged(repo, relative, branch) if staged else validate(top, relative, source_branch=branch)
+    found = _staged(repo, relative, branch) if staged else validate(top, relative, known=known, source_branch=branch)
     problems = [asdict(problem) for problem in found]
     if as_json or shape == "json":
         print_json({"problems": problems, "count": len(problems)})
@@ -74,6 +78,19 @@ def command(paths: tuple[Path, ...], staged: bool, directory: Path, shape: str, 
             click.echo("ok: nothing is wrong")
     if problems:
         raise click.exceptions.Exit(EXIT_FILES_WRONG)
+
+
+def _known(ground: "Ground") -> "Known | None":
+    """Return which tasks the trail knows, None where there is none: then no id is known to be wrong."""
+    from coordinator.git.journal import GitStore
+    from coordinator.memoir import known_ids
+    from coordinator.ports import StoreError
+
+    try:
+        fold = GitStore(ground.repo, ground.root, ground.state_ref).load()
+    except StoreError:  # its own commands say so; what a person wrote can be checked without it
+        return None
+    return None if fold.tip is None else known_ids(fold)
 
 
 def _staged(repo: "Repo", paths: Sequence[Path], branch: str) -> "tuple[Problem, ...]":

@@ -450,8 +450,8 @@ class _Words:
                 drop.append(match.span())
             elif _LABEL.match(match[0]):
                 self._take(word)
-            elif index == len(words) - 1:
-                self._doubt(match[0])
+            elif index == last - 1:
+                self._doubt(match[0], among_words=last < len(words))
         for start, end in reversed(drop):
             text = text[:start].rstrip(" \t") + text[end:] if text[end:].strip() else text[:start].rstrip()
         return text
@@ -466,10 +466,11 @@ class _Words:
         match = _KEYED.match(word)
         return match is not None and match[1] in KEYS
 
-    def _doubt(self, word: str) -> None:
-        """Say so when the last word looks like a misspelt key; the text is kept as it is."""
+    def _doubt(self, word: str, *, among_words: bool) -> None:
+        """Say so when a last word looks like a key that is none, misspelt or unknown; the text is kept as it is."""
         match = _KEYED.match(word)
-        hint = suggest(match[1], tuple(KEYS)) if match is not None and len(match[1]) > 2 else ""
+        other = f"known are {', '.join(f'{key}:' for key in KEYS)}" if among_words else ""
+        hint = suggest(match[1], tuple(KEYS), other) if match is not None and len(match[1]) > 2 else ""
         if hint:
             self._report(word, secrets.hide(word), "unknown word, kept as text", hint)
 

@@ -71,3 +71,16 @@ def test_drafts_are_shown_though_they_never_run(clone: Clone, run) -> None:
     assert "An Idea" in out
     assert "Not now" in out
     assert [one["lane"] for one in run("status", "--json").json["drafts"]] == ["draft", "deferred"]
+
+
+def test_a_dependency_on_a_task_that_never_was_is_a_mistake_once_a_trail_says_which_tasks_there_are(
+    clone: Clone, run
+) -> None:
+    clone.write({"tasks/t-x.yaml": "title: x\ndepends_on: [t-nope]\n"})
+    assert run("validate").code == 0
+    let_a_hub_look(clone)
+    (task,) = run("task", "list", "--json").json["tasks"]
+    said = run("validate")
+    assert (said.code, "tasks/t-x.yaml:2:13: depends_on: there is no task t-nope" in said.out) == (65, True)
+    clone.write({"tasks/t-x.yaml": f"title: x\ndepends_on: [{task['id']}]\n"})
+    assert run("validate").code == 0

@@ -304,3 +304,18 @@ def test_acceptance_criteria_count_towards_the_length_of_a_description():
 def test_code_ends_at_a_run_of_as_many_backticks():
     item, _ = one("- ``#a ` #b`` and `#c` #d\n")
     assert item.labels == ("d",)
+
+
+def test_a_key_that_nobody_knows_is_kept_as_text_and_reported_where_it_stands_among_words_that_mean_something():
+    item, problems = one("- [ ] Fix it estimate:3h #web !high\n")
+    assert (item.title, item.labels, item.priority) == ("Fix it estimate:3h", ("web",), Priority.HIGH)
+    assert problems == [
+        "BACKLOG.md:2:14: estimate:3h: unknown word, kept as text, "
+        "known are needs:, depends:, repo:, base:, kind:, due:, timeout:, review:"
+    ]
+
+
+@pytest.mark.parametrize("title", ["Upgrade to node:20", "Call foo::bar", "See https://x.example/a:b", "Meet at 10:30"])
+def test_a_colon_in_plain_words_is_no_key(title):
+    item, problems = one(f"- [ ] {title}\n")
+    assert (item.title, problems) == (title, [])
