@@ -91,7 +91,8 @@ class Step:
         if owner is not None and after.status.assigned_to is None:
             self._let_go(owner, task, tell, own_word=given.own_word)
         self._keep_timers(task, after)
-        if task.finished != after.finished and (after.id in self.memory.cycles or after.spec.depends_on):
+        opens, closes = after.open and task.finished, after.finished and task.open
+        if (opens and after.spec.depends_on) or (closes and after.id in self.memory.cycles):
             self.find_cycles()
         self.refresh(after)
         if task.finished != after.finished or task.state != after.state:
