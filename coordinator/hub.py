@@ -10,9 +10,11 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from heapq import nlargest
 from typing import Any, Protocol, TypeVar
 
 from coordinator.core.events import (
@@ -40,8 +42,8 @@ from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
-from coordinator.memoir import held_json, held_problems, known_now, observed_of, read_back, rebuild, wanted_finished
-from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store
+from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
+from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store, StoreError
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
 
 T = TypeVar("T")
@@ -56,6 +58,10 @@ HEAL_PAUSE = 1.0
 BATCH = 1_000
 #: Pause before a source that could not be read is looked at again though its ref did not move, in seconds.
 LOOK_AGAIN = 5.0
+#: So many new problems of one observation are logged one by one.
+PROBLEMS_LOGGED = 50
+#: So many finished tasks stay in memory after their end; of twice as many the older ones go.
+FINISHED_KEPT = 2_000
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
 
@@ -162,7 +168,7 @@ class Hub:
         self._look_later: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping = asyncio.Event()
-        self._closed: Mapping[str, str] = {}
+        self._closed: dict[str, str] = {}
         self._wanted: Mapping[str, Spec] = {}
         #: What is on its way to the disk, as it stood before: readers are told nothing that is not durable.
         self._under_way: dict[str, Task | None] = {}
@@ -229,8 +235,7 @@ class Hub:
         """Return every open task and about ``limit`` finished ones, the newest days first, as far as durable."""
         shown = self.durable_tasks()
         room = limit - sum(task.finished for task in shown)
-        newest = sorted(self.core.memory.closed, key=lambda name: self._closed.get(name, ""), reverse=True)
-        names = newest[: max(0, room)]
+        names = nlargest(max(0, room), self.core.memory.closed, key=lambda name: self._closed.get(name, ""))
         known = {task.id for task in shown}
         earlier = await self._in(self._reads, read_back, names, self._closed, self._store, self._source)
         return [*shown, *(task for task in earlier if task.id not in known)]
@@ -257,7 +262,7 @@ class Hub:
         rebuilt = await self._in(self._journal, again, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
         self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}
-        self._closed = fold.closed
+        self._closed = dict(fold.closed)
         self._backlog = folded.backlog
         self._policy_blob = str(folded.hub.get("policy", ""))
         self.tip, self.observed = fold.tip, fold.source
@@ -293,7 +298,7 @@ class Hub:
             "source": self._identity.source_ref,
             "policy": self._policy_blob,
             "version": self._identity.version,
-            "held": held_json(self.core.memory.held),
+            "held": held_text(self.core.memory.held),
         }
         return {key: value for key, value in said.items() if value not in ("", [])}
 
@@ -349,7 +354,10 @@ class Hub:
 
     async def _step(self, letters: list[_Letter]) -> None:
         """Handle a batch, make it durable, then let the world know."""
-        await self._recall(_tasks_of(letters))
+        lost = await self._recall(_tasks_of(letters))
+        if lost:
+            _give_back([letter for letter in letters if _task_of(letter) in lost])
+            letters = [letter for letter in letters if _task_of(letter) not in lost]
         commits: list[Commit] = []
         effects: list[Effect] = []
         for letter in letters:
@@ -367,9 +375,22 @@ class Hub:
         await self._write(tuple(commits))
         self._under_way.clear()
         self._perform(effects)
+        self._forget_old()
         for letter in letters:
             if letter.done is not None and not letter.done.done():
                 letter.done.set_result(None)
+
+    def _forget_old(self) -> None:
+        """Keep the memory of a hub that runs for months small: what has ended long ago is read back when asked for."""
+        memory = self.core.memory
+        if memory.finished_in_mind <= 2 * FINISHED_KEPT:
+            return
+        needed = wanted_finished(task.spec for task in memory.open_tasks())
+        ended = [task for task in memory.tasks.values() if task.finished and task.id not in needed]
+        ended.sort(key=lambda task: task.status.completed_at or 0)
+        for task in ended[: max(0, len(ended) - FINISHED_KEPT)]:
+            self._closed[task.id] = layout.status_path(task)
+            self.core.forget(task.id)
 
     def _commits_of(self, effects: list[Effect]) -> list[Commit]:
         now = self.now().wall
@@ -512,9 +533,12 @@ class Hub:
         seen = look.seen
         self._policy_blob = seen.policy.blob
         self._backlog = seen.backlog
-        for problem in seen.problems:
-            if problem not in self._in_files:
-                _log.warning("%s", problem)
+        known = frozenset(self._in_files)
+        news = [problem for problem in seen.problems if problem not in known]
+        for problem in news[:PROBLEMS_LOGGED]:
+            _log.warning("%s", problem)
+        if len(news) > PROBLEMS_LOGGED:
+            _log.warning("and %d problems more: agentcom status", len(news) - PROBLEMS_LOGGED)
         self._in_files = seen.problems
         self.observed = seen.commit
         self.seen = seen
@@ -525,11 +549,19 @@ class Hub:
         self._remember(*commits)
         return commits
 
-    async def _recall(self, names: Iterable[str]) -> None:
-        """Bring finished tasks back into memory that somebody speaks of."""
+    async def _recall(self, names: Iterable[str]) -> frozenset[str]:
+        """Bring finished tasks back into memory that somebody speaks of; return those that cannot be read now."""
         wanted = self.core.memory.closed.intersection(names)
         if not wanted:
-            return
+            return frozenset()
+        try:
+            await self._bring_back(wanted)
+        except StoreError as error:
+            _log.error("finished tasks cannot be read now: %s", error)
+            return frozenset(wanted)
+        return frozenset()
+
+    async def _bring_back(self, wanted: AbstractSet[str]) -> None:
         for task in await self._in(self._reads, read_back, wanted, self._closed, self._store, self._source):
             if task.id in self.core.memory.closed:
                 wanted_now = self._wanted.get(task.id)
@@ -547,16 +579,24 @@ class Hub:
         self._reads.shutdown(wait=True)
 
 
+def _give_back(letters: list[_Letter]) -> None:
+    """Leave letters unheard: agents say what matters again, and who waits learns that it could not be done."""
+    for letter in letters:
+        if letter.done is not None and not letter.done.done():
+            letter.done.set_exception(StoreError("the task cannot be read now; try again"))
+
+
 def _tasks_of(letters: list[_Letter]) -> list[str]:
     """Return the ids of the tasks that a batch speaks of."""
-    names: list[str] = []
-    for letter in letters:
-        content = letter.content
-        if isinstance(content, Asked):
-            names.append(content.task)
-        elif isinstance(content, Said) and content.word.task is not None:
-            names.append(content.word.task)
-    return names
+    return [name for name in map(_task_of, letters) if name is not None]
+
+
+def _task_of(letter: _Letter) -> str | None:
+    """Return the id of the task that one letter speaks of."""
+    content = letter.content
+    if isinstance(content, Asked):
+        return content.task
+    return content.word.task if isinstance(content, Said) else None
 
 
 def _line(record: Record) -> str:

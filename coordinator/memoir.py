@@ -3,6 +3,7 @@
 Used by the hub at its start and by every command that reads a clone without a hub. It claims and writes nothing.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from coordinator.files.emitter import algorithm_of
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.git.history import Record
-from coordinator.ports import Fold
+from coordinator.ports import Fold, SourceUnreadable
 from coordinator.web.present import rfc3339
 
 #: Finished tasks that a list reads back at most.
@@ -68,7 +69,8 @@ def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Bl
     specs = {**folded.specs, **(baseline.specs if baseline else {})}
     held = _held(folded.hub.get("held"))
     specs |= _no_longer_there(folded.statuses, specs, source)
-    places = baseline.places if baseline else {}
+    gone = {entry.id: (entry.lane, 0) for entry in folded.backlog.gone}
+    places = {**gone, **(baseline.places if baseline else {})}
     for task_id, status in sorted(folded.statuses.items()):
         spec = specs.get(task_id) or Spec(task_id, task_id, where=f"tasks/{task_id}.yaml")
         task = Task(spec, status)
@@ -83,8 +85,13 @@ def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Bl
 
 
 def held_json(batches: Iterable[Batch]) -> list[dict[str, Any]]:
-    """Return what is held as ``status/hub.yaml`` keeps it."""
+    """Return what is held as the API shows it."""
     return [{"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)} for batch in batches]
+
+
+def held_text(batches: Iterable[Batch]) -> list[dict[str, Any]]:
+    """Return what is held as ``status/hub.yaml`` keeps it: however many ids, each batch is three words to a reader."""
+    return [{"commit": batch.commit, "kind": str(batch.kind), "ids": " ".join(batch.ids)} for batch in batches]
 
 
 def drafts_json(seen: Observation | None, memory: Memory) -> list[dict[str, Any]]:
@@ -119,7 +126,7 @@ def held_problems(batches: Iterable[Batch]) -> tuple[Problem, ...]:
 def _held(said: object) -> tuple[Batch, ...]:
     """Read what is held back from ``status/hub.yaml``."""
     rows = said if isinstance(said, list) else []
-    return tuple(Batch(str(row["commit"]), Kind(row["kind"]), tuple(map(str, row["ids"]))) for row in rows)
+    return tuple(Batch(str(row["commit"]), Kind(row["kind"]), tuple(str(row["ids"]).split())) for row in rows)
 
 
 def _no_longer_there(statuses: Mapping[str, Status], specs: Mapping[str, Spec], source: Blobs) -> dict[str, Spec]:
@@ -203,7 +210,11 @@ def read_back(names: Iterable[str], closed: Mapping[str, str], shelf: Shelf, sou
     files = shelf.read_all([path for name in wanted for path in layout.closed_paths(closed[name])])
     found = {name: layout.read_closed(closed[name], files.get) for name in wanted}
     ended = {name: one for name, one in found.items() if isinstance(one, layout.Closed)}
-    words = source.blobs(tuple(dict.fromkeys(one.status.spec for one in ended.values() if one.spec is None)))
+    blobs = tuple(dict.fromkeys(one.status.spec for one in ended.values() if one.spec is None and one.status.spec))
+    words: Mapping[str, bytes] = {}
+    if blobs:
+        with contextlib.suppress(SourceUnreadable):  # then they are known by their ids alone
+            words = source.blobs(blobs)
     return tuple(Task(one.spec or _words_of(name, one.status.spec, words), one.status) for name, one in ended.items())
 
 

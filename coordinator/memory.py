@@ -211,7 +211,7 @@ class MemorySource:
                 if before.get(path) != step.files.get(path) and path.partition("/")[0] in _TOPS:
                     changed[path] = version
         tip = _version(self._commits[commit])
-        whole = Version(tip.commit, tip.author, tip.time_ms, tuple(dict.fromkeys((*tip.confirms, *confirms))))
+        whole = Version(tip.commit, tip.author, tip.time_ms, tuple(dict.fromkeys(confirms)))
         return {"": whole, **changed}
 
     def _line(self, commit: str | None) -> dict[str, _SourceCommit]:

@@ -103,8 +103,9 @@ class SavedSource:
         """Return the files as committed, with every edit in place of them."""
         found = dict(self._git.entries(self.head)) if self.head is not None else {}
         on_disk = self._tree.entries(self.tip_id)
+        keys = {self._path(key): key for key in (*found, *on_disk)}
         for edit in self._edited:
-            key = next((key for key in (*on_disk, *found) if self._path(key) == edit.path), None)
+            key = keys.get(edit.path)
             if key is not None:
                 found.pop(key, None)
                 if key in on_disk:
@@ -158,14 +159,15 @@ def make_plan(ground: Ground, top: Path, *, committed: bool = False) -> Compiled
     for task in read_back(core.memory.closed & wanted_finished(seen.specs.values()), fold.closed, store, source):
         core.restore(task)
     core.handle(Started(), now)
-    before = core.memory.held
+    before = {name for batch in core.memory.held for name in batch.ids}
     effects = core.handle(observed_of(seen), now)
     drawn = _Drawing(seen, ground.path(BACKLOG), {entry.id: entry for entry in folded.backlog.entries}, core)
     drawn.records(effects)
     drawn.backlog(folded.backlog.entries)
     for batch in core.memory.held:
-        if batch not in before and batch.kind is Kind.REMOVED:
-            drawn.put("held", (core.memory.tasks[name] for name in batch.ids), "too many would disappear at once")
+        if batch.kind is Kind.REMOVED:
+            new = (core.memory.tasks[name] for name in batch.ids if name not in before)
+            drawn.put("held", new, "too many would disappear at once")
     drawn.ignore(_ignored(source, seen, ground.path(BACKLOG)))
     states = {task.id: task.state for task in core.memory.tasks.values()}
     states |= _finished(core, fold.closed, store, source, seen)
@@ -241,9 +243,9 @@ class _Drawing:
                 self.lists["moved"][name] = self._entry(entry, "to another place")
             elif (was.digest, was.check) != (entry.digest, entry.check) and name not in self.core.memory.tasks:
                 self.lists["changed"][name] = self._entry(entry, _NO_RUN.get(entry.lane, ""))
+        standing = {entry.id for entry in self.seen.backlog.entries}
         for name, was in self.old.items():
-            gone = all(entry.id != name for entry in self.seen.backlog.entries)
-            if gone and name not in self.core.memory.tasks and name not in self.core.memory.closed:
+            if name not in standing and name not in self.core.memory.tasks and name not in self.core.memory.closed:
                 self.lists["cancelled"][name] = self._entry(was, "its line is gone; it never was a task")
 
     def ignore(self, entries: Iterable[Planned]) -> None:

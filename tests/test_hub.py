@@ -27,7 +27,7 @@ from coordinator.git.message import parse_trailers
 from coordinator.hub import Hub, Identity
 from coordinator.memoir import rebuild
 from coordinator.memory import MemoryBranch, MemorySource, MemoryStore
-from coordinator.ports import Author, Conflict, Fatal, ReadOnly
+from coordinator.ports import Author, Conflict, Fatal, ReadOnly, StoreError
 
 AGENT = b"tokens: []\n"
 BACKLOG = b"# Backlog\n\n## Ready\n\n- [ ] first\n- [ ] second\n"
@@ -420,3 +420,71 @@ async def test_a_backlog_that_was_confirmed_before_the_first_hub_runs_at_once(be
     async with bench.running(existing=blob) as hub:
         await hub.reconcile()
         assert not any(task.status.held for task in hub.core.memory.tasks.values())
+
+
+async def test_going_back_to_a_confirmation_confirms_nothing_anew(bench: Bench) -> None:
+    async with bench.running() as hub:
+        bench.source.commit({f"tasks/t-{n}.yaml": f"title: {n}\n".encode() for n in range(3)})
+        await hub.reconcile()
+        confirm = bench.source.commit({}, message=f"Yes\n\nAgentcom-Confirm: {hub.observed}")
+        await hub.reconcile()
+        bench.source.commit({f"tasks/u-{n}.yaml": f"title: {n}\n".encode() for n in range(20)})
+        await hub.reconcile()
+        bench.source.set_tip(confirm)
+        await hub.reconcile()
+        assert hub.core.memory.tasks["u-7"].open
+        assert any("would disappear" in str(problem) for problem in hub.problems)
+
+
+async def test_what_is_held_in_a_draft_lane_is_still_a_draft_after_a_restart(bench: Bench) -> None:
+    many = "".join(f"- [ ] thing {n}\n" for n in range(12))
+    async with bench.running() as hub:
+        for text in (f"## Ready\n\n{many}", f"## Ideas\n\n{many}", "## Ready\n"):
+            bench.source.commit({"BACKLOG.md": text.encode()})
+            await hub.reconcile()
+        assert [batch.kind for batch in hub.core.memory.held] == ["removed"]
+    async with bench.running() as hub:
+        connect(hub)
+        await hub.reconcile()
+        held = hub.core.memory.held[0].ids
+        assert {str(hub.core.memory.tasks[name].lane) for name in held} == {"draft"}
+        assert not any(hub.core.memory.tasks[name].owned for name in held)
+
+
+async def test_a_finished_task_that_cannot_be_read_back_now_ends_nothing_and_refuses_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign, 1)
+        await hub.settle(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+    async with bench.running() as hub:
+        connect(hub)
+        read, failing = hub.store.read_all, [True]
+
+        def read_all(paths: object) -> object:
+            if failing:
+                failing.clear()
+                raise Fatal("an object is damaged")
+            return read(paths)
+
+        monkeypatch.setattr(hub.store, "read_all", read_all)
+        with pytest.raises(StoreError):
+            await hub.settle(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        await hub.settle(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        assert await hub.net.wait_for(Ack) == [Ack(assign.task.id, "complete", 1)]
+
+
+async def test_a_hub_that_has_finished_much_keeps_little_of_it_in_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.hub.FINISHED_KEPT", 2)
+    async with bench.running() as hub:
+        bench.source.commit({f"tasks/t-{n}.yaml": f"title: {n}\ncancel: true\n".encode() for n in range(9)})
+        await hub.reconcile()
+        assert len(hub.core.memory.closed) == 7
+        assert {task.spec.title for task in await hub.all_tasks(100) if task.finished} == {str(n) for n in range(9)}
+        bench.source.commit({"tasks/t-1.yaml": b"title: again\nrerun: 1\n"})
+        await hub.reconcile()
+        assert hub.core.memory.tasks["t-1"].spec.title == "again"
+        assert hub.core.memory.tasks["t-1"].open

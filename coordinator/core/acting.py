@@ -49,6 +49,8 @@ class Step:
         self.memory = memory
         self.now = now
         self.effects: list[Effect] = []
+        #: Set where a circle of dependencies may have opened or closed; looked at once, before work is handed out.
+        self.circles_stale = False
 
     # --- tasks
 
@@ -93,7 +95,7 @@ class Step:
         self._keep_timers(task, after)
         opens, closes = after.open and task.finished, after.finished and task.open
         if (opens and after.spec.depends_on) or (closes and after.id in self.memory.cycles):
-            self.find_cycles()
+            self.circles_stale = True
         self.refresh(after)
         if task.finished != after.finished or task.state != after.state:
             for dependent in self.memory.dependents(after.id):
@@ -114,7 +116,10 @@ class Step:
         self.apply(Event.DEADLINE, task, tell=reason, end=End.DEADLINE, reason=reason)
 
     def find_cycles(self) -> None:
-        """Note anew which open tasks wait for one another in a circle, and judge those again."""
+        """Note anew which open tasks wait for one another in a circle, where that may have changed."""
+        if not self.circles_stale:
+            return
+        self.circles_stale = False
         cycles = scheduler.find_cycles(self.memory)
         moved = set(cycles) ^ set(self.memory.cycles)
         self.memory.cycles = cycles

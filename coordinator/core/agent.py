@@ -87,10 +87,10 @@ class Live:
 
     ``slot`` is the task that keeps it from taking another; ``dying`` are further tasks whose end it must report first
     (it came back with more than one that is not its own any more). ``leaving``: it stops and takes nothing new.
-    ``settled`` is false while a returning sidecar may still say
-    what it holds. ``told`` are the (task, generation) pairs sent or confirmed in this session, ``resent`` that
-    the task in hand was assigned again in it; ``failures`` the tasks
-    that it failed in a row and that nobody else failed.
+    ``settled`` is false while a returning sidecar may still say what it holds. ``told`` are the (task, generation)
+    pairs sent or confirmed in this session, ``resent`` that the task in hand was assigned again in it; ``failures`` the
+    tasks that it failed in a row and that nobody else failed. ``wakes`` counts wake checks passed since it last
+    completed something.
     """
 
     state: AgentState = AgentState.OFFLINE
@@ -104,6 +104,7 @@ class Live:
     stuck: bool = False
     resent: bool = False
     busy_count: int = 0
+    wakes: int = 0
     busy: bool = False
     failures: tuple[str, ...] = ()
     told: frozenset[tuple[str, int]] = frozenset()

@@ -4,19 +4,31 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+#: So many names of a circle are written out.
+SPELT = 12
+
 
 def circles(needs: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Return, for each name on a circle, a shortest circle through it, beginning with it; others are left out.
+    """Return, for each name that waits for itself in the end, a shortest circle of its knot; others are left out.
 
-    ``needs`` maps a name to those it waits for; names that are no keys wait for nothing.
+    ``needs`` maps a name to those it waits for; names that are no keys wait for nothing. All names of one knot share
+    the circle through the first of them. O(names + needs).
     """
     found: dict[str, tuple[str, ...]] = {}
     for knot in _knots(needs):
-        for name in sorted(knot):
-            ring = _ring(name, knot, needs)
-            if ring:
-                found[name] = ring
+        first = min(knot)
+        ring = _ring(first, knot, needs) if len(knot) > 1 or first in needs.get(first, ()) else ()
+        if ring:
+            found.update(dict.fromkeys(sorted(knot), ring))
     return found
+
+
+def spell(ring: Sequence[str]) -> str:
+    """Write a circle for people, a long one shortened in its middle."""
+    names = [*ring, ring[0]]
+    if len(names) > SPELT:
+        names = [*names[: SPELT // 2], f"({len(names) - SPELT} more)", *names[-SPELT // 2 :]]
+    return " -> ".join(names)
 
 
 def _knots(needs: Mapping[str, Sequence[str]]) -> list[set[str]]:

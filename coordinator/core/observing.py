@@ -28,13 +28,14 @@ def observe(step: Step, seen: Observed) -> None:
     memory.policy = seen.policy
     _agents(step, seen)
     confirmed = _release(step, seen)
-    open_before = sum(1 for _ in memory.open_tasks())
+    open_before = sum(not task.status.held for task in memory.open_tasks())
     held = _hold_new(step, seen)
     for task_id in sorted(seen.specs):
         _task(step, seen, seen.specs[task_id], held=task_id in held)
     kept = _take_away(step, seen, open_before, confirmed)
+    _keep_what_waits(step, seen)
     memory.wanted = frozenset(seen.specs) | (memory.wanted & seen.undecided) | kept
-    step.find_cycles()
+    step.circles_stale = True
     for task in list(memory.open_tasks()) if policy_changed else []:
         step.refresh(task)
 
@@ -43,10 +44,7 @@ def observe(step: Step, seen: Observed) -> None:
 
 
 def _release(step: Step, seen: Observed) -> frozenset[str]:
-    """Let go of what a person has confirmed, and of what is held no more for any other reason.
-
-    Returns the tasks whose disappearance is confirmed.
-    """
+    """Let go of what a person has confirmed; return the tasks whose disappearance is confirmed."""
     memory = step.memory
     removed: set[str] = set()
     for batch in memory.held:
@@ -55,17 +53,20 @@ def _release(step: Step, seen: Observed) -> frozenset[str]:
         if batch.kind is Kind.REMOVED:
             removed.update(batch.ids)
         memory.held = tuple(one for one in memory.held if one is not batch)
-        for task in (memory.tasks[name] for name in batch.ids if name in memory.tasks):
+        for task in (memory.tasks[name] for name in batch.ids if name in memory.tasks and name in seen.specs):
             if batch.kind is not Kind.REMOVED and task.status.held:
                 step.apply(Event.HOLD, task, seen.by, what="unheld", held=False, reason=f"confirmed by {seen.by.name}")
-    back = {name for batch in memory.held for name in batch.ids if name in seen.specs}
-    memory.held = guards.without(memory.held, {Kind.REMOVED}, back)
-    waiting = {task.id for task in memory.open_tasks() if task.status.held}
-    released = {name for batch in memory.held for name in batch.ids} - waiting
-    memory.held = guards.without(memory.held, {Kind.ADDED, Kind.EXISTING}, released)
-    ended = {name for batch in memory.held for name in batch.ids if name not in memory.tasks or not _open(step, name)}
-    memory.held = guards.without(memory.held, {Kind.REMOVED}, ended)
     return frozenset(removed)
+
+
+def _keep_what_waits(step: Step, seen: Observed) -> None:
+    """Drop from what is held the tasks that have ended, go on by another word, or are wanted again."""
+    memory = step.memory
+    names = {name for batch in memory.held for name in batch.ids}
+    goes_on = {name for name in names if not _open(step, name) or not memory.tasks[name].status.held}
+    memory.held = guards.without(memory.held, {Kind.ADDED, Kind.EXISTING}, goes_on)
+    settled = {name for name in names if not _open(step, name) or name in seen.specs}
+    memory.held = guards.without(memory.held, {Kind.REMOVED}, settled)
 
 
 def _open(step: Step, name: str) -> bool:
@@ -100,7 +101,7 @@ def _take_away(step: Step, seen: Observed, open_before: int, confirmed: frozense
     waiting = {name for batch in memory.held if batch.kind is Kind.REMOVED for name in batch.ids}
     absent = memory.wanted - seen.specs.keys() - seen.undecided
     gone = [name for name in sorted(absent - waiting) if _open(step, name) and not memory.tasks[name].status.orphaned]
-    doubtful = [name for name in gone if name not in confirmed]
+    doubtful = [name for name in gone if name not in confirmed and not memory.tasks[name].status.held]
     if guards.too_many_removed(len(doubtful), open_before) and not seen.confirmed:
         memory.held += (Batch(seen.commit, Kind.REMOVED, tuple(doubtful)),)
         waiting.update(doubtful)

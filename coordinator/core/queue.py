@@ -19,6 +19,10 @@ def order_of(task: Task) -> Order:
     return (int(task.spec.priority), task.status.created_at, task.position, task.id)
 
 
+#: A heap of fewer places than this is never swept.
+SMALLEST_SWEEP = 128
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """What a task asks of an agent; equal for all tasks of one bucket."""
@@ -45,6 +49,7 @@ class ReadyQueue:
     def __init__(self) -> None:
         self._place: dict[str, tuple[Bucket, Order]] = {}
         self._heaps: dict[Bucket, list[Order]] = {}
+        self._limits: dict[Bucket, int] = {}
 
     def __len__(self) -> int:
         return len(self._place)
@@ -58,7 +63,16 @@ class ReadyQueue:
         if self._place.get(task.id) == place:
             return
         self._place[task.id] = place
-        heapq.heappush(self._heaps.setdefault(place[0], []), place[1])
+        heap = self._heaps.setdefault(place[0], [])
+        heapq.heappush(heap, place[1])
+        if len(heap) > self._limits.get(place[0], SMALLEST_SWEEP):
+            self._sweep(place[0], heap)
+
+    def _sweep(self, bucket: Bucket, heap: list[Order]) -> None:
+        """Drop the places that tasks have left: whenever a heap has doubled, which costs nothing in the long run."""
+        heap[:] = {order for order in heap if self._place.get(order[3]) == (bucket, order)}
+        heapq.heapify(heap)
+        self._limits[bucket] = max(SMALLEST_SWEEP, 2 * len(heap))
 
     def discard(self, task_id: str) -> None:
         """Take a task out; it is no error when it was not in."""
@@ -75,5 +89,6 @@ class ReadyQueue:
                 heads.append((heap[0], number, bucket))
             else:
                 del self._heaps[bucket]
+                self._limits.pop(bucket, None)
         for order, _, bucket in sorted(heads):
             yield order, bucket

@@ -47,6 +47,10 @@ class Core:
         """Take a task from the branch into memory (at start, or a finished one that somebody speaks of)."""
         self.memory.put(task)
 
+    def forget(self, task_id: str) -> None:
+        """Take a finished task out of memory; its id stays known, and ``restore`` brings it back."""
+        self.memory.forget(task_id)
+
     def restore_record(self, record: AgentRecord) -> None:
         """Take an agent's record from the branch into memory."""
         self.memory.put_record(record)
@@ -105,6 +109,7 @@ class Core:
                 _renew_leases(step)
             case _:
                 assert_never(event)
+        step.find_cycles()
         step.assign_ready()
         return step.effects
 
@@ -205,7 +210,7 @@ def _disconnected(step: Step, agent_id: str, session_id: str) -> None:
         return
     step.move(agent_id, AgentEvent.DISCONNECT)
     memory.forget_session(agent_id)
-    for name in ("settle", "busy", "release"):
+    for name in ("settle", "busy", "release", "leaving"):
         memory.mono.clear((name, agent_id))
     owned = memory.owned_by(agent_id)
     for task in owned:
@@ -214,7 +219,7 @@ def _disconnected(step: Step, agent_id: str, session_id: str) -> None:
     if agent.live.leaving:
         # It would have accepted before it said that it leaves: what it did not accept it never saw.
         for task in owned:
-            if task.state is State.ASSIGNED:
+            if task.state is State.ASSIGNED and not agent.live.resent:
                 step.apply(Event.LEASE_ENDED, task, end=End.LEASE_ENDED, reason=f"agent {agent_id} stopped before it")
     if memory.owned_by(agent_id):
         memory.mono.set(("lease", agent_id), step.now.mono + memory.policy.timeouts.lost_after)
@@ -285,6 +290,11 @@ def _mono_due(step: Step, key: Key) -> None:
             _assign_again(step, subject)
         case "busy":
             memory.set_live(subject, busy=False, idle_since_mono=step.now.mono)
+        case "leaving":
+            memory.set_live(subject, leaving=False, idle_since_mono=step.now.mono)
+        case "wake":
+            if memory.agents[subject].record.parked:
+                step.unpark(subject, HUB, "passed a wake check a while ago")
         case "release":
             step.free_slot(subject, memory.agents[subject].live.slot or "")
             memory.set_live(subject, unresponsive=True, dying=frozenset())

@@ -108,6 +108,7 @@ def _finished(task: Task, cause: Cause, state: State, **changes: Any) -> Task:
             last_owner=status.assigned_to or status.last_owner,
             preferred=None,
             not_before=None,
+            held=False,
             completed_at=cause.now.wall,
             reason=cause.reason,
             attempts=attempts,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coordinator.core.agent import PARKED_FOR_GOOD, Agent
-from coordinator.core.graph import circles
+from coordinator.core.graph import SPELT, circles, spell
 from coordinator.core.machine import State
 from coordinator.core.policy import Lane
 from coordinator.core.queue import Bucket
@@ -44,7 +44,7 @@ def hindrance(memory: Memory, task: Task, now: Now) -> Why | None:
         return Why("orphaned", "its backlog line is gone")
     if task.id in memory.cycles:
         ring = memory.cycles[task.id]
-        return Why("cycle", f"its dependencies form a cycle: {' -> '.join((*ring, ring[0]))}", ring)
+        return Why("cycle", f"its dependencies form a cycle: {spell(ring)}", ring[:SPELT])
     unmet = tuple(dep for dep in task.spec.depends_on if not memory.is_done(dep))
     if unmet:
         return Why("dependency", "waits for " + ", ".join(_dependency(memory, dep) for dep in unmet), unmet)

@@ -22,7 +22,8 @@ class Memory:
 
     ``tasks`` holds every open task and those finished ones that somebody asked for; ``closed`` the ids of all finished
     tasks that are not in ``tasks``, ``wanted`` the ids that the last observation named, ``later`` the newest words for
-    finished tasks, which are in force once such a task runs again, ``held`` what waits for a person's confirmation.
+    finished tasks, which are in force once such a task runs again, ``held`` what waits for a person's confirmation,
+    ``finished_in_mind`` how many of ``tasks`` are finished.
     ``mono`` and ``wall`` are the timers of the two clocks (seconds and ms);
     ``attempt_left`` holds the seconds left to a blocked attempt, whose clock stands, ``ready_since`` the monotonic
     instant at which each task of the ready queue became runnable.
@@ -36,6 +37,7 @@ class Memory:
         self.wanted: frozenset[str] = frozenset()
         self.later: dict[str, Spec] = {}
         self.held: tuple[Batch, ...] = ()
+        self.finished_in_mind = 0
         self.cycles: dict[str, tuple[str, ...]] = {}
         self.ready = ReadyQueue()
         self.ready_since: dict[str, float] = {}
@@ -53,6 +55,7 @@ class Memory:
         """Store the next value of a task and keep the indexes in step."""
         before = self.tasks.get(task.id)
         self.tasks[task.id] = task
+        self.finished_in_mind += task.finished - (before is not None and before.finished)
         self.closed.discard(task.id)
         if task.open:
             self.later.pop(task.id, None)
@@ -62,6 +65,15 @@ class Memory:
                 self._dependents.get(dependency, {}).pop(task.id, None)
             for dependency in task.spec.depends_on:
                 self._dependents.setdefault(dependency, {})[task.id] = None
+
+    def forget(self, task_id: str) -> None:
+        """Let go of a finished task; only its id stays."""
+        task = self.tasks.pop(task_id)
+        for dependency in task.spec.depends_on:
+            self._dependents.get(dependency, {}).pop(task_id, None)
+        self.later.pop(task_id, None)
+        self.closed.add(task_id)
+        self.finished_in_mind -= 1
 
     def _index_owner(self, before: Task | None, after: Task) -> None:
         old = (before.status.assigned_to, before.spec.repo) if before else (None, None)
@@ -124,7 +136,8 @@ class Memory:
         live = self.agents[agent_id].live
         return self._put_agent(
             replace(
-                self.agents[agent_id], live=Live(slot=live.slot, failures=live.failures, busy_count=live.busy_count)
+                self.agents[agent_id],
+                live=Live(slot=live.slot, failures=live.failures, busy_count=live.busy_count, wakes=live.wakes),
             )
         )
 

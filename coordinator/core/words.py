@@ -47,6 +47,12 @@ BUSY_PAUSE = 60.0
 BUSY_PAUSE_MAX = 600.0
 #: So many failures in a row on different tasks that nobody else failed park an agent.
 FAILURES_TO_PARK = 3
+#: So many passed wake checks in a row end parking at once; each further one after a pause of 60 s doubling to 1 h.
+WAKES_AT_ONCE = 3
+WAKE_PAUSE = 60.0
+WAKE_PAUSE_MAX = 3_600.0
+#: One that said that it leaves, and is still there after so long (seconds), has changed its mind.
+LEAVING_WITHIN = 300.0
 #: The sidecar's own word for an attempt that died with it; no fault of its agent (DECISIONS 13).
 SIDECAR_STOPPED = "sidecar stopped during the run"
 
@@ -125,6 +131,7 @@ def hear(step: Step, agent_id: str, word: Word) -> None:
             _woken(step, agent_id, word)
         case Leaving():
             step.memory.set_live(agent_id, leaving=True)
+            step.memory.mono.set(("leaving", agent_id), step.now.mono + LEAVING_WITHIN)
         case _:
             assert_never(word)
 
@@ -341,6 +348,7 @@ def _complete(step: Step, speech: _Speech, word: Complete) -> None:
             tokens_session=live.tokens_session + (tokens if isinstance(tokens, int) else 0),
             failures=(),
             busy_count=0,
+            wakes=0,
         )
         _ack(step, speech, word.task, "complete")
     elif speech.attempt is not None and speech.attempt.end in _DONE_ENDS:
@@ -518,5 +526,12 @@ def held(step: Step, agent_id: str, task_id: str, generation: int) -> bool:
 
 def _woken(step: Step, agent_id: str, word: Woken) -> None:
     record = step.memory.agents[agent_id].record
-    if word.status == "success" and word.task is None and record.parked_until == PARKED_FOR_GOOD:
+    if word.status != "success" or word.task is not None or record.parked_until != PARKED_FOR_GOOD:
+        return
+    wakes = step.memory.agents[agent_id].live.wakes
+    step.memory.set_live(agent_id, wakes=wakes + 1)
+    if wakes < WAKES_AT_ONCE:
         step.unpark(agent_id, agent_actor(agent_id), "passed a wake check")
+    else:  # started again and again with the same fault: what it costs must not grow with how often
+        pause = min(WAKE_PAUSE_MAX, WAKE_PAUSE * 2 ** min(wakes - WAKES_AT_ONCE, 10))
+        step.memory.mono.set(("wake", agent_id), step.now.mono + pause)

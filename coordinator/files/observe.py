@@ -26,6 +26,7 @@ from coordinator.core.backlog import (
     spec_of,
     with_blob,
 )
+from coordinator.core.graph import circles, spell
 from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Origin, Spec
 from coordinator.files import emitter, limits, loader, markdown
@@ -347,10 +348,10 @@ class Observer:
                 if others is not None and needed not in specs and needed not in others:
                     what = f"there is no task {needed}"
                     wrong.append((spec, what, "correct the id; until then this task waits"))
-        for circle in _circles({name: spec.depends_on for name, spec in specs.items() if name not in finished}):
-            spec = specs[circle[0]]
-            what = "tasks wait for one another: " + " -> ".join((*circle, circle[0]))
-            wrong.append((spec, what, "delete one of these dependencies"))
+        rings = circles({name: spec.depends_on for name, spec in specs.items() if name not in finished})
+        for ring in dict.fromkeys(rings.values()):
+            what = f"tasks wait for one another: {spell(ring)}"
+            wrong.append((specs[ring[0]], what, "delete one of these dependencies"))
         files = tuple({spec.blob: None for spec, _, _ in wrong if spec.origin is not Origin.BACKLOG})
         blobs = self._source.blobs(files) if files else {}
         places = {blob: loader.marks(data).get("depends_on", (0, 0)) for blob, data in blobs.items()}
@@ -447,28 +448,6 @@ def _absent(path: str) -> loader.Problems:
     return (
         Problem(path, what="its content is not in the repository", hint="fetch it: git fsck shows what is missing"),
     )
-
-
-def _circles(needs: Mapping[str, tuple[str, ...]]) -> Iterable[tuple[str, ...]]:
-    """Yield each circle that a walk in order of ids meets first, without recursion."""
-    done: set[str] = set()
-    for start in sorted(needs):
-        trail: list[str] = []
-        on_trail: dict[str, int] = {}
-        stack: list[tuple[str, bool]] = [(start, False)]
-        while stack:
-            name, leaving = stack.pop()
-            if leaving:
-                trail.pop()
-                del on_trail[name]
-                done.add(name)
-            elif name in on_trail:
-                yield tuple(trail[on_trail[name] :])
-            elif name not in done and name in needs:
-                on_trail[name] = len(trail)
-                trail.append(name)
-                stack.append((name, True))
-                stack.extend((needed, False) for needed in reversed(needs[name]))
 
 
 def _without_effect(

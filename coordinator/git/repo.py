@@ -327,7 +327,7 @@ class GitSource:
         read = {c.oid: _version(c) for c in objects.read_commits(self._repo.common_dir, oids)}
         confirms = [c for new in self._new_commits(commit, observed) for c in _version(new).confirms]
         tip = read[commit]
-        whole = Version(tip.commit, tip.author, tip.time_ms, tuple(dict.fromkeys((*tip.confirms, *confirms))))
+        whole = Version(tip.commit, tip.author, tip.time_ms, tuple(dict.fromkeys(confirms)))
         return {"": whole, **{key: read[oid] for key, oid in last.items()}}
 
     def _git(self, *argv: str) -> bytes:

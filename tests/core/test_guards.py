@@ -120,10 +120,32 @@ def test_what_is_put_back_is_held_no_more_and_has_lost_nothing() -> None:
 
 
 def test_a_few_more_that_go_later_go_at_once_while_the_many_wait() -> None:
-    world = world_with(40)
+    world = world_with(40, confirmed=True)
     world.specs = {name: spec for name, spec in world.specs.items() if int(name[2:]) < 20}
     world.observe("bbbbbbbbbb")
     del world.specs["t-3"]
     world.observe("cccccccccc")
     assert world.state("t-3") is State.CANCELLED
     assert world.state("t-30") is State.QUEUED
+
+
+def test_a_paste_that_is_taken_back_goes_at_once_and_a_late_confirmation_starts_none_of_it() -> None:
+    world = world_with(5)
+    few = dict(world.specs)
+    world.specs |= {spec.id: spec for spec in map(item, range(10, 40))}
+    world.observe("bbbbbbbbbb")
+    assert len(held(world)) == 30
+    world.specs = few
+    world.observe("cccccccccc", confirms=("bbbbbbbbbb",))
+    assert world.core.memory.held == ()
+    assert [world.state(f"t-{n}") for n in (10, 39, 0)] == [State.CANCELLED, State.CANCELLED, State.QUEUED]
+    assert not any(record.what == "unheld" for record in world.records("t-10"))
+
+
+def test_a_held_task_that_has_ended_and_runs_again_is_held_no_more() -> None:
+    world = world_with(26)
+    world.want(replace(world.specs["t-5"], cancel=True))
+    world.want(replace(world.specs["t-5"], cancel=False, rerun=1))
+    assert world.state("t-5") is State.QUEUED
+    assert "t-5" not in held(world)
+    assert "t-5" not in world.core.memory.held[0].ids

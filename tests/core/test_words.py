@@ -580,3 +580,30 @@ def test_a_rerun_asked_for_directly_takes_the_newest_words_with_it() -> None:
     world.handle(Asked(Event.RERUN, T, PERSON))
     assert world.task().spec.title == "Other words"
     assert world.observe() == []
+
+
+def test_a_sidecar_started_again_and_again_with_the_same_fault_costs_less_and_less() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a")
+    world.want(Spec(T, "x"))
+    for _ in range(5):
+        if world.state() is State.ASSIGNED:
+            world.say("a", Failed(T, world.generation(), FailureClass.ENVIRONMENT, "not logged in"))
+        world.disconnect("a")
+        world.connect("a")
+        world.say("a", Woken(None, "success"))
+    assert world.generation() == 4
+    world.advance(7_200)
+    assert world.generation() == 5
+
+
+def test_an_agent_that_said_it_leaves_and_stays_gets_work_again() -> None:
+    world = World()
+    world.add_agents("a")
+    world.connect("a")
+    world.say("a", Leaving())
+    world.want(Spec(T, "x"))
+    assert world.state() is State.QUEUED
+    world.advance(301)
+    assert world.state() is State.ASSIGNED
