@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.files.uncommitted import SHOWN, Line, Uncommitted, describe
+from coordinator.files.uncommitted import SHOWN, Line, Uncommitted, describe, subject
 from coordinator.ports import Edit, Saved
 
 MAIN = "refs/heads/main"
@@ -115,3 +115,35 @@ def test_a_work_tree_on_the_state_branch_is_named_whatever_stands_in_it() -> Non
 def test_in_the_middle_of_a_merge_it_says_to_finish_that_first() -> None:
     found = describe(Saved(MAIN, "a merge", (Edit("agentcom.yaml", "changed"),)), MAIN)
     assert found.hint == "a merge is under way: finish or abort it first"
+
+
+# --- the subject of a commit ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("edits", "text"),
+    [
+        ((Edit("BACKLOG.md", "changed", True, TWO, TWO + b"- new\n- newer\n"),), "Backlog: 2 new"),
+        (
+            (Edit("BACKLOG.md", "changed", True, TWO, TWO.replace(b"docs", b"docs !high") + b"- new\n"),),
+            "Backlog: 1 new, 1 changed",
+        ),
+        ((Edit("BACKLOG.md", "changed", True, TWO, b"Hello\n" + TWO),), "Backlog: no item changed"),
+        ((Edit("BACKLOG.md", "removed", True, TWO),), "Backlog: removed"),
+        ((Edit("plan/BACKLOG.md", "changed", True, TWO, b"\xff"),), "Backlog: changed"),
+        ((Edit("tasks/t-1.yaml", "new"),), "Task t-1: new"),
+        (
+            (
+                Edit("agentcom.yaml", "changed"),
+                Edit("plan/agents/loash.yaml", "removed"),
+                Edit("BACKLOG.md", "changed", True, TWO, TWO + b"- new\n"),
+                Edit("plan/tasks/t-1.yaml", "changed"),
+                Edit("plan/tasks/t-2.yaml", "new"),
+                Edit("plan/tasks/t-3.yaml", "new"),
+            ),
+            "Backlog: 1 new; Policy: changed; Tasks: 2 new, 1 changed; Agent loash: removed",
+        ),
+    ],
+)
+def test_the_subject_counts_items_and_names_a_single_file(edits: tuple[Edit, ...], text: str) -> None:
+    assert subject(edits, b"") == text
