@@ -19,6 +19,7 @@ COMMANDS = {
     "task": ("task_cmd:command", "List tasks, show one, write one, say a word about one."),
     "log": ("log_cmd:command", "Show the audit trail, of everything or of one task."),
     "pull": ("pull_cmd:command", "Bring the trail and the status files into your branch."),
+    "watch": ("watch_cmd:command", "Show what each save would do; commit it after a while, pull the trail."),
     "compile": ("compile_cmd:command", "Say what committing the saved files would do; anchors and ticks."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
