@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from coordinator import watching
 from coordinator.files.observe import BACKLOG, POLICY
-from coordinator.files.uncommitted import describe, subject
+from coordinator.files.uncommitted import command, describe, subject
 from coordinator.files.validate import validate
 from coordinator.git import history
 from coordinator.git.hints import Hints, Place
@@ -264,7 +264,7 @@ class Watch:
         notes = [f"{path} is not committed until it is mended" for path in sorted(wrong)]
         if coming.held and ready:
             held = f"{len(coming.held)} of these would be held until somebody has looked"
-            notes.append(f"{held}, so nothing is committed for you: {said.hint}")
+            notes.append(f"{held}, so nothing is committed for you: `{command(edits)}`")
         return watching.Assessed(edits, Block(lines, plan, tuple(notes)), ready, held=bool(coming.held))
 
     def _plan_before(self) -> Plan:

@@ -1,5 +1,6 @@
 """``agentcom watch``: what is saved, said as it is saved; committed after a while, and the trail pulled."""
 
+import os
 import shutil
 import signal
 import sys
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: So many files are named in the countdown.
 _NAMED = 3
+#: Clears the rest of a terminal's line.
+_ERASE = "\x1b[K"
 #: Under the clock of a block, its other lines are indented by its width.
 _INDENT = " " * len("HH:MM:SS ")
 
@@ -50,7 +53,7 @@ def command(directory: Path, commit: bool, settle: float | None, push: bool) -> 
     from coordinator.watching import SETTLE_S
 
     wait = (SETTLE_S if settle is None else settle) if commit else None
-    screen = Screen(sys.stdout.isatty())
+    screen = Screen(sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
     watch = Watch(ground, top, screen, settle=wait, push=push)
     try:
         with WatchLock(ground.repo):
@@ -110,12 +113,12 @@ class Screen:
         text = one_line(f"committing {names} in {left} s, unless something changes")
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            click.echo(f"\r{text[:width]}\x1b[K", nl=False)
+            click.echo(f"\r{text[:width]}{_ERASE}", nl=False, color=True)
             self._counting = True
         elif first:
             self.say(text)
 
     def stop_count(self) -> None:
         if self._counting:
-            click.echo("\r\x1b[K", nl=False)
+            click.echo(f"\r{_ERASE}", nl=False, color=True)
         self._counting = False

@@ -63,10 +63,10 @@ def describe(saved: Saved, source_ref: str) -> Uncommitted:
     if saved.head != source_ref:
         now = "no branch is checked out" if head is None else f"{head} is checked out"
         return Uncommitted(lines, f"{now}, but AgentCom reads {source}: {switch}")
-    return Uncommitted(lines, f"`{_command(saved.edits)}`")
+    return Uncommitted(lines, f"`{command(saved.edits)}`, or let `agentcom watch --commit` do it")
 
 
-def _command(edits: tuple[Edit, ...]) -> str:
+def command(edits: tuple[Edit, ...]) -> str:
     """Return the command that commits these edits and nothing else; many files are named by their folders."""
     new = [edit.path for edit in edits if edit.kind == "new" and not edit.tracked]
     every = [edit.path for edit in edits]

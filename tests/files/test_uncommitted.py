@@ -6,6 +6,7 @@ from coordinator.files.uncommitted import SHOWN, Line, Uncommitted, describe, su
 from coordinator.ports import Edit, Saved
 
 MAIN = "refs/heads/main"
+OR = ", or let `agentcom watch --commit` do it"
 
 
 def backlog(*lines: str) -> bytes:
@@ -82,19 +83,19 @@ def test_other_files_are_named_with_what_became_of_them() -> None:
         "tasks/t-1.yaml: new, saved but not committed",
         "tasks/t-2.yaml: removed, but not committed",
     ]
-    assert found.hint == "`git add tasks/t-1.yaml && git commit agentcom.yaml tasks/t-1.yaml tasks/t-2.yaml`"
+    assert found.hint == "`git add tasks/t-1.yaml && git commit agentcom.yaml tasks/t-1.yaml tasks/t-2.yaml`" + OR
 
 
 def test_the_command_quotes_what_a_shell_would_split() -> None:
     found = describe(Saved(MAIN, edits=(Edit("tasks/a b.yaml", "new", False),)), MAIN)
-    assert found.hint == "`git add 'tasks/a b.yaml' && git commit 'tasks/a b.yaml'`"
+    assert found.hint == "`git add 'tasks/a b.yaml' && git commit 'tasks/a b.yaml'`" + OR
 
 
 def test_many_files_are_named_by_their_folders_and_the_line_stays_short() -> None:
     edits = (Edit("agentcom.yaml", "changed"), *(Edit(f"tasks/t-{n}.yaml", "new", False) for n in range(50)))
     found = describe(Saved(MAIN, edits=edits), MAIN)
     assert len(found.lines) == 51
-    assert found.hint == "`git add tasks && git commit agentcom.yaml tasks`"
+    assert found.hint == "`git add tasks && git commit agentcom.yaml tasks`" + OR
     assert f"; and {51 - SHOWN} files more; `git add" in str(found)
 
 
