@@ -264,7 +264,7 @@ class Watch:
         notes = [f"{path} is not committed until it is mended" for path in sorted(wrong)]
         if coming.held and ready:
             held = f"{len(coming.held)} of these would be held until somebody has looked"
-            notes.append(f"{held}, so nothing is committed for you: `{command(edits)}`")
+            notes.append(f"{held}, so nothing is committed for you: `{command(ready)}`")
         return watching.Assessed(edits, Block(lines, plan, tuple(notes)), ready, held=bool(coming.held))
 
     def _plan_before(self) -> Plan:
@@ -327,7 +327,8 @@ class Watch:
             if record.task is not None:
                 tasks.setdefault(record.task, record.subject)
         named = "; ".join(list(tasks.values())[:TASKS_NAMED])
-        more = f"; {len(tasks) - TASKS_NAMED} tasks more" if len(tasks) > TASKS_NAMED else ""
+        more = f"; {len(tasks) - TASKS_NAMED} more" if len(tasks) > TASKS_NAMED else ""
+        more = "; and more" if pulled.commits > _COMMITS_READ else more
         return f"pulled {many}" + (f": {named}{more}" if named else "")
 
 

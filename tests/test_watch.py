@@ -19,7 +19,9 @@ from coordinator.watch import AlreadyWatched, Block, Watch, WatchLock
 from coordinator.watching import LOOK_EVERY_S
 
 BACKLOG = "# Backlog\n\n## Ready\n\n- [ ] Write the guide\n- [ ] Port the parser\n"
-SETTLE = 20.0
+SETTLE = 10.0
+#: Long enough for everything that is still to come.
+LONG = SETTLE + 8
 
 
 @dataclass
@@ -126,7 +128,7 @@ def test_what_is_committed_and_not_observed_yet_is_no_news(clone: Clone) -> None
 def test_without_commit_the_command_to_copy_is_shown_and_nothing_committed(clone: Clone) -> None:
     watched = Watched(clone, settle=None)
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert "git commit BACKLOG.md" in watched.heard.blocks[0].notes[0]
     assert (watched.subjects(), watched.heard.counts) == ([], [])
 
@@ -191,7 +193,7 @@ def test_what_is_saved_is_committed_after_a_while_and_nothing_else(watched: Watc
     assert clone.git("show", "--format=%an", "--name-only") == "Ada Lovelace\n\nBACKLOG.md\ntasks/t1.yaml"
     assert clone.git("status", "--porcelain") == " M a.txt\nA  staged.txt\n?? tasks/note.txt"
     assert watched.heard.counts == [("BACKLOG.md", "tasks/t1.yaml")]
-    watched.wait(100)
+    watched.wait(LONG)
     assert [line.partition(":")[0] for line in watched.heard.lines] == [f"committed {clone.head()[:7]}"]
 
 
@@ -208,7 +210,7 @@ def test_a_wrong_file_waits_and_keeps_nobody_else_waiting(watched: Watched) -> N
     assert watched.heard.blocks[0].notes == ("tasks/t1.yaml is not committed until it is mended",)
     watched.wait(SETTLE)
     assert watched.subjects()[0] == "Backlog: 1 new"
-    watched.wait(100)
+    watched.wait(LONG)
     assert len(watched.heard.blocks) == 1
     watched.save(t1="title: x\n")
     watched.wait(SETTLE)
@@ -218,7 +220,7 @@ def test_a_wrong_file_waits_and_keeps_nobody_else_waiting(watched: Watched) -> N
 def test_a_backlog_with_one_wrong_line_waits_as_a_whole_also_for_a_secret(watched: Watched) -> None:
     token = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
     watched.save(BACKLOG=BACKLOG + f"- [ ] Fine\n- [ ] Use {token}\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.subjects() == []
     assert watched.heard.blocks[0].notes == ("BACKLOG.md is not committed until it is mended",)
     assert token not in str(watched.heard)
@@ -233,7 +235,7 @@ def test_a_line_in_other_words_is_told_and_committed_all_the_same(watched: Watch
 
 def test_what_the_hub_would_hold_is_left_for_the_person_to_commit(watched: Watched) -> None:
     watched.save(BACKLOG=BACKLOG + "".join(f"- [ ] thing {n}\n" for n in range(30)))
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.subjects() == []
     (note,) = watched.heard.blocks[0].notes
     assert note.startswith("30 of these would be held until somebody has looked, so nothing is committed for you: ")
@@ -250,7 +252,7 @@ def test_a_mass_removal_is_left_for_the_person_too(clone: Clone) -> None:
     let_a_hub_look(clone)
     watched = Watched(clone)
     watched.save(BACKLOG=BACKLOG)
-    watched.wait(100)
+    watched.wait(LONG)
     assert "10 of these would be held" in watched.heard.blocks[0].notes[0]
     assert "Backlog: 10 removed" not in watched.subjects()
 
@@ -259,7 +261,7 @@ def test_a_file_that_is_staged_otherwise_is_never_committed_over(watched: Watche
     watched.clone.write({"BACKLOG.md": BACKLOG + "- [ ] staged\n"})
     watched.clone.git("add", "BACKLOG.md")
     watched.save(BACKLOG=BACKLOG + "- [ ] staged\n- [ ] and more\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.subjects() == []
     (line,) = watched.heard.lines
     assert line.startswith("BACKLOG.md is staged with another content than what is saved: ")
@@ -268,7 +270,7 @@ def test_a_file_that_is_staged_otherwise_is_never_committed_over(watched: Watche
 def test_another_branch_is_named_once_and_nothing_is_committed_there(watched: Watched) -> None:
     watched.clone.git("switch", "--quiet", "-c", "feature")
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.heard.lines == [
         "feature is checked out, but AgentCom reads main: nothing is planned or committed until `git switch main`"
     ]
@@ -282,7 +284,7 @@ def test_a_merge_under_way_is_waited_for(watched: Watched) -> None:
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
     marker = watched.clone.path / ".git/MERGE_HEAD"
     marker.write_text(watched.clone.head() + "\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.heard.lines == ["a merge is under way: nothing is planned or committed until it is over"]
     assert watched.subjects() == []
 
@@ -291,7 +293,7 @@ def test_a_lock_that_stays_is_named_and_waited_for(watched: Watched) -> None:
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
     lock = watched.clone.path / ".git/index.lock"
     lock.touch()
-    watched.wait(100)
+    watched.wait(LONG)
     (line,) = watched.heard.lines
     assert line.startswith("another git command is under way")
     lock.unlink()
@@ -310,7 +312,7 @@ def _write_message(clone: Clone) -> None:
 def test_a_commit_message_in_an_editor_is_waited_for(watched: Watched) -> None:
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
     _write_message(watched.clone)
-    watched.wait(100)
+    watched.wait(LONG)
     (line,) = watched.heard.lines
     assert line.startswith("a commit message is being written")
     assert watched.subjects() == []
@@ -327,7 +329,7 @@ def _hook(clone: Clone, name: str, text: str) -> Path:
 def test_a_hook_that_refuses_is_quoted_and_asked_again_at_the_next_save(watched: Watched) -> None:
     hook = _hook(watched.clone, "commit-msg", "echo no such subject >&2; exit 1\n")
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.heard.lines == [
         "the commit was refused and nothing was changed; git says: no such subject; it is tried again at the next save"
     ]
@@ -341,7 +343,7 @@ def test_a_hook_that_refuses_is_quoted_and_asked_again_at_the_next_save(watched:
 def test_whoever_git_does_not_know_is_told_once_and_committed_for_once_it_does(watched: Watched) -> None:
     watched.clone.git("config", "--unset", "user.email")
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
-    watched.wait(100)
+    watched.wait(LONG)
     (line,) = watched.heard.lines
     assert line.startswith("not committed: git does not know who you are")
     watched.clone.git("config", "user.email", "ada@example.org")
@@ -389,7 +391,7 @@ def test_each_commit_is_pushed_and_what_was_refused_goes_with_the_next(pushed: C
     hook.write_text("#!/bin/sh\necho closed today >&2\nexit 1\n")
     hook.chmod(0o755)
     watched.save(BACKLOG=BACKLOG + "- [ ] one\n")
-    watched.wait(100)
+    watched.wait(LONG)
     assert "main was not pushed, the commit stays; git says: " in watched.heard.lines[1]
     assert "closed today" in watched.heard.lines[1]
     hook.unlink()
@@ -411,15 +413,25 @@ def test_the_trail_is_pulled_and_told_in_one_line(clone: Clone) -> None:
     (line,) = watched.heard.lines
     assert re.fullmatch(r"pulled 4 commits: (t-\w{8}: created \(Ada Lovelace\): [\w ]+(; |$)){2}", line)
     assert list(clone.path.glob("status/open/*.yaml"))
-    watched.wait(100)
+    watched.wait(LONG)
     assert len(watched.heard.lines) == 1
+
+
+def test_after_a_pull_of_many_the_last_tasks_are_named_and_the_others_counted(clone: Clone) -> None:
+    clone.commit({"BACKLOG.md": BACKLOG + "- one\n- two\n"})
+    watched = Watched(clone)
+    let_a_hub_look(clone)
+    watched.wait(5)
+    (line,) = watched.heard.lines
+    assert line.count("created") == 3
+    assert line.endswith("; 1 more")
 
 
 def test_edits_elsewhere_do_not_keep_a_pull_off_and_are_committed_on_top(clone: Clone) -> None:
     watched = Watched(clone)
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
     state = hub_writes(clone, "status/open/t-1.yaml")
-    watched.wait(10)
+    watched.wait(5)
     assert clone.head("main") == state
     assert (clone.path / "BACKLOG.md").read_text().endswith("roof\n")
     watched.wait(SETTLE)
@@ -443,7 +455,7 @@ def test_what_no_hub_has_observed_yet_is_waited_for_without_a_word(clone: Clone)
     watched = Watched(clone)
     hub_writes(clone)
     clone.commit({"BACKLOG.md": BACKLOG + "- one\n"})
-    watched.wait(100)
+    watched.wait(LONG)
     assert watched.heard.lines == []
     state = hub_writes(clone)
     watched.wait(10)
@@ -455,7 +467,7 @@ def test_a_branch_with_an_upstream_is_not_pulled_and_where_the_trail_is_is_said_
     head = pushed.head()
     for _ in range(3):
         hub_writes(pushed, "status/open/t-1.yaml")
-        watched.wait(100)
+        watched.wait(LONG)
     assert pushed.head("main") == head
     (line,) = watched.heard.lines
     assert line.endswith("the trail is `git log agentcom/state`")
@@ -487,7 +499,7 @@ def test_without_a_plan_nothing_is_committed_and_the_reason_is_shown(
 
     monkeypatch.setattr(module, "make_plan", broken)
     watched.save(BACKLOG=BACKLOG + "- [ ] Mend the roof\n")
-    watched.wait(100)
+    watched.wait(LONG)
     (block,) = watched.heard.blocks
     assert block.notes == ("there is no plan: agentcom/state is not a hub's",)
     assert watched.subjects() == []
