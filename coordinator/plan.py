@@ -5,8 +5,8 @@ Nothing is written; no hub is asked.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,18 @@ class Plan:
         """Return the lists under their names."""
         return asdict(self)
 
+    def beyond(self, other: "Plan") -> "Plan":
+        """Return what of this plan is not in another one, at whatever line it stands."""
+        lists = {name: _beyond(getattr(self, name), getattr(other, name)) for name in LISTS}
+        known = {problem.anywhere() for problem in other.problems}
+        problems = tuple(problem for problem in self.problems if problem.anywhere() not in known)
+        return Plan(**lists, agents=tuple(sorted({*self.agents} - {*other.agents})), problems=problems)
+
+
+def _beyond(these: tuple[Planned, ...], those: tuple[Planned, ...]) -> tuple[Planned, ...]:
+    known = {replace(one, line=0, where="") for one in those}
+    return tuple(one for one in these if replace(one, line=0, where="") not in known)
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -87,12 +99,18 @@ class Compiled:
 
 
 class SavedSource:
-    """A source whose newest commit is what is saved now: edits of the work tree on top of the commit checked out."""
+    """A source whose newest commit is what is saved now: edits of the work tree on top of the commit checked out.
 
-    def __init__(self, ground: Ground, top: Path, *, committed: bool = False) -> None:
+    With ``only`` the edits of these paths count, and no others; ``committed`` reads the source branch alone.
+    """
+
+    def __init__(
+        self, ground: Ground, top: Path, only: Collection[str] | None = None, *, committed: bool = False
+    ) -> None:
         self._git = GitSource(ground.repo, ground.source_ref, ground.root, state_ref=ground.state_ref)
         self._tree = WorkTree(top, ground.root)
-        self._edited = () if committed else SavedFiles(ground.repo, ground.root).look().edits
+        edits = () if committed else SavedFiles(ground.repo, ground.root).look().edits
+        self._edited = [edit for edit in edits if only is None or edit.path in only]
         self._ground = ground
         self.head = read_ref(ground.repo, ground.source_ref) if committed else head_of(ground.repo)[1]
         #: The id that stands for what is saved: no commit has it.
@@ -142,13 +160,13 @@ class SavedSource:
         return {} if self.head is None else self._git.authors(self.head, observed)
 
 
-def make_plan(ground: Ground, top: Path, *, committed: bool = False) -> Compiled:
-    """Return what committing everything saved below ``top`` would do, or what is committed will do (``committed``).
+def make_plan(ground: Ground, top: Path, only: Collection[str] | None = None, *, committed: bool = False) -> Compiled:
+    """Return what committing everything saved below ``top`` would do, or the files at some paths ``only``.
 
-    Raises StoreError when git cannot be read.
+    With ``committed`` it is what the commits that are there will do. Raises StoreError when git cannot be read.
     """
     store = GitStore(ground.repo, ground.root, ground.state_ref)
-    source = SavedSource(ground, top, committed=committed)
+    source = SavedSource(ground, top, only, committed=committed)
     observer = Observer(source, ground.branch, ground.root)
     existing = ground.place.existing_backlog()
     core, now = Core(), Now(time.monotonic(), time.time_ns() // 1_000_000)

@@ -169,7 +169,8 @@ class Edit:
     """One file of a work tree that is not as the commit checked out has it.
 
     ``path`` is its path in the repository, ``kind`` one of new, changed, removed; ``tracked`` tells that git has it in
-    the index. ``before`` and ``after`` are the contents, of BACKLOG.md alone: as committed, and as it would be.
+    the index. ``before`` and ``after`` are the contents, of BACKLOG.md alone: as committed, and as it would be. ``oid``
+    is the blob id of the bytes that are saved now, "" when there are none to be read: another one is another save.
     """
 
     path: str
@@ -177,6 +178,7 @@ class Edit:
     tracked: bool = True
     before: bytes = b""
     after: bytes = b""
+    oid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,10 @@ def test_status_shows_what_is_not_committed_and_counts_what_does_not_fit(clone: 
     lines = agentcom(clone, "status").output.splitlines()
     at = lines.index("work tree:")
     assert lines[at + 1] == "  tasks/t-00.yaml: new, saved but not committed"
-    assert lines[at + 11 :] == ["  and 2 more", "  `git add tasks && git commit tasks`"]
+    assert lines[at + 11 :] == [
+        "  and 2 more",
+        "  `git add tasks && git commit tasks`, or let `agentcom watch --commit` do it",
+    ]
 
 
 def test_status_says_nothing_of_a_work_tree_in_which_everything_is_committed(clone: Clone) -> None:

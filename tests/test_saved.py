@@ -164,14 +164,16 @@ def test_without_a_hub_the_picture_says_what_is_saved_and_not_committed(
     assert summary["uncommitted"] == [
         {"path": "tasks/t-1.yaml", "what": "new", "text": "tasks/t-1.yaml: new, saved but not committed"}
     ]
-    assert summary["uncommitted_hint"] == "`git add tasks/t-1.yaml && git commit tasks/t-1.yaml`"
+    assert summary["uncommitted_hint"] == (
+        "`git add tasks/t-1.yaml && git commit tasks/t-1.yaml`, or let `agentcom watch --commit` do it"
+    )
 
 
 def test_the_command_that_is_shown_commits_what_is_shown(clone: Clone) -> None:
     clone.write({"BACKLOG.md": "- [ ] two\n", "tasks/a b.yaml": "title: one\n", "agents/x.yaml": "name: X\n"})
     clone.git("add", "agents/x.yaml")
     work = SavedWork(survey(clone.path))
-    command = work.uncommitted().hint.strip("`").replace("git commit", "git commit -qm edit")
+    command = work.uncommitted().hint.split("`")[1].replace("git commit", "git commit -qm edit")
     subprocess.run(["sh", "-c", command], cwd=clone.path, check=True)
     assert uncommitted_json(work.uncommitted()) == {"uncommitted": [], "uncommitted_hint": ""}
     assert clone.git("status", "--porcelain") == ""

@@ -20,6 +20,7 @@ COMMANDS = {
     "task": ("task_cmd:command", "List tasks, show one, write one, say a word about one."),
     "log": ("log_cmd:command", "Show the audit trail, of everything or of one task."),
     "pull": ("pull_cmd:command", "Bring the trail and the status files into your branch."),
+    "watch": ("watch_cmd:command", "Show what each save would do; commit it after a while, pull the trail."),
     "compile": ("compile_cmd:command", "Say what committing the saved files would do; anchors and ticks."),
     "confirm": ("confirm_cmd:command", "Let go on what is held until a person has looked."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),

@@ -3,7 +3,7 @@
 This module knows no kind of file.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,3 +30,7 @@ class Problem:
                 place += f":{self.column}"
         text = ", ".join(part for part in (self.what, self.hint) if part)
         return ": ".join(part for part in (place, self.field, text) if part)
+
+    def anywhere(self) -> "Problem":
+        """Return the same mistake without its line: other edits of the file move it."""
+        return replace(self, line=0, column=0)

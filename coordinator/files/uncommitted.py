@@ -1,10 +1,12 @@
-"""What is saved and not committed -> one line for each file, and what to do about it.
+"""What is saved and not committed -> one line for each file, what to do about it, and the subject of its commit.
 
 Items of BACKLOG.md are counted as the hub would take them: read by the same reader, matched by the same rules of
 identity, so that a line moved is no line removed and added. This module knows no repository and reads nothing.
 """
 
 import shlex
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coordinator.core.backlog import BacklogMap, MapEntry, carry
@@ -16,6 +18,8 @@ from coordinator.ports import Edit, Saved
 
 #: So many files get a line each, and stand in the command to copy; of more only the number is said.
 SHOWN = 10
+#: What may have become of a file, in the order of a subject.
+_KINDS = ("new", "changed", "removed")
 #: The branches of the hub.
 _HUB_BRANCHES = "refs/heads/agentcom/"
 
@@ -59,10 +63,10 @@ def describe(saved: Saved, source_ref: str) -> Uncommitted:
     if saved.head != source_ref:
         now = "no branch is checked out" if head is None else f"{head} is checked out"
         return Uncommitted(lines, f"{now}, but AgentCom reads {source}: {switch}")
-    return Uncommitted(lines, f"`{_command(saved.edits)}`")
+    return Uncommitted(lines, f"`{command(saved.edits)}`, or let `agentcom watch --commit` do it")
 
 
-def _command(edits: tuple[Edit, ...]) -> str:
+def command(edits: tuple[Edit, ...]) -> str:
     """Return the command that commits these edits and nothing else; many files are named by their folders."""
     new = [edit.path for edit in edits if edit.kind == "new" and not edit.tracked]
     every = [edit.path for edit in edits]
@@ -88,26 +92,64 @@ def _said(edit: Edit, policy: bytes) -> str:
     return f"{edit.kind}, saved but not committed"
 
 
+def subject(edits: Iterable[Edit], policy: bytes) -> str:
+    """Return the subject of a commit of these files; ``policy`` is agentcom.yaml as committed.
+
+    ``Backlog: 2 new, 1 changed``, ``Task t-1: new; Agents: 2 removed``.
+    """
+    parts: list[str] = []
+    inside: dict[str, list[Edit]] = {"Task": [], "Agent": []}
+    for edit in edits:
+        folder, _, name = edit.path.rpartition("/")
+        if name == BACKLOG:
+            parts.insert(0, f"Backlog: {_change_of_items(edit, policy)}")
+        elif edit.path == POLICY:
+            parts.append(f"Policy: {edit.kind}")
+        else:
+            inside["Agent" if folder.rpartition("/")[2] == "agents" else "Task"].append(edit)
+    for word, found in inside.items():
+        if len(found) == 1:
+            parts.append(f"{word} {found[0].path.rpartition('/')[2].removesuffix('.yaml')}: {found[0].kind}")
+        elif found:
+            kinds = Counter(edit.kind for edit in found)
+            parts.append(f"{word}s: " + ", ".join(f"{kinds[kind]} {kind}" for kind in _KINDS if kinds[kind]))
+    return "; ".join(parts)
+
+
+def _change_of_items(edit: Edit, policy: bytes) -> str:
+    counts = None if edit.kind == "removed" else _counts(edit, policy)
+    if counts is None:
+        return edit.kind
+    return ", ".join(f"{number} {word}" for number, word in counts) or "no item changed"
+
+
 def _items(edit: Edit, policy: bytes) -> str:
     """Say what became of the items of BACKLOG.md, "" when it cannot be read or none changed."""
+    parts = _counts(edit, policy)
+    if parts is None:
+        return ""
+    if not parts:
+        return "" if edit.kind == "new" else "changed, but no item of it: saved but not committed"
+    number, word = parts[0]
+    if word == "new" and len(parts) == 1:
+        return f"{number} new {_nouns(number)} {'is' if number == 1 else 'are'} saved but not committed"
+    first = f"{number} new {_nouns(number)}" if word == "new" else f"{number} {_nouns(number)} {word}"
+    return ", ".join([first, *(f"{number} {word}" for number, word in parts[1:])]) + ": saved but not committed"
+
+
+def _counts(edit: Edit, policy: bytes) -> list[tuple[int, str]] | None:
+    """Return how many items of BACKLOG.md are new, changed, moved and removed, None when it cannot be read."""
     known = loader.load_policy(POLICY, policy, "")
     known = Policy() if isinstance(known, tuple) else known
     before = markdown.read(edit.before, known)
     after = markdown.read(edit.after, known)
     if isinstance(before, tuple) or isinstance(after, tuple):
-        return ""
+        return None
     old = carry(BacklogMap(), [before.items]).map
     new = carry(old, [after.items]).map
     added, changed, moved, removed = _compare(old.entries, new.entries)
-    if added and not (changed or moved or removed):
-        return f"{added} new {_nouns(added)} {'is' if added == 1 else 'are'} saved but not committed"
     counts = [(added, "new"), (changed, "changed"), (moved, "moved"), (removed, "removed")]
-    parts = [(number, word) for number, word in counts if number]
-    if not parts:
-        return "" if edit.kind == "new" else "changed, but no item of it: saved but not committed"
-    number, word = parts[0]
-    first = f"{number} new {_nouns(number)}" if word == "new" else f"{number} {_nouns(number)} {word}"
-    return ", ".join([first, *(f"{number} {word}" for number, word in parts[1:])]) + ": saved but not committed"
+    return [(number, word) for number, word in counts if number]
 
 
 def _nouns(number: int) -> str:

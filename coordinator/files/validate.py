@@ -7,7 +7,7 @@ followed: neither the folders nor the files that are opened may be one, as in gi
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from coordinator.core.backlog import CANCELLED, DONE
@@ -146,15 +146,20 @@ class Fate:
 
 
 def validate(
-    top: Path, paths: Iterable[PurePath] = (), *, known: Known | None = None, source_branch: str = "main"
+    top: Path,
+    paths: Iterable[PurePath] = (),
+    *,
+    known: Known | None = None,
+    source_branch: str = "main",
+    root: str | None = None,
 ) -> tuple[Problem, ...]:
     """Return every mistake in the files below ``top``, or only those at or below ``paths``.
 
     ``paths`` are relative to ``top``; one that does not exist is a problem itself. ``known`` is what a hub or the state
     branch knows; without it, dependencies on ids that no file here bears are not reported. A policy that is wrong is
-    reported, and the other files are read by the defaults.
+    reported, and the other files are read by the defaults. ``root`` is the one that a hub recorded; None: the policy's.
     """
-    found = _problems(lambda root: WorkTree(top, root), known or Known(complete=False), source_branch)
+    found = _problems(lambda folder: WorkTree(top, folder), known or Known(complete=False), source_branch, root)
     wanted = [PurePath(path) for path in paths]
     if not wanted:
         return found
@@ -178,12 +183,14 @@ def introduced(
     if not found:
         return found
     changed = dict(_files(now).items() ^ _files(before).items())
-    elsewhere = {_without_place(one) for one in _problems(before, known, source_branch)}
-    return tuple(one for one in found if one.path in changed or _without_place(one) not in elsewhere)
+    elsewhere = {one.anywhere() for one in _problems(before, known, source_branch)}
+    return tuple(one for one in found if one.path in changed or one.anywhere() not in elsewhere)
 
 
-def _problems(source: Callable[[str], Source], known: Known, source_branch: str) -> tuple[Problem, ...]:
-    root = _policy_in(source(".")).root
+def _problems(
+    source: Callable[[str], Source], known: Known, source_branch: str, root: str | None = None
+) -> tuple[Problem, ...]:
+    root = _policy_in(source(".")).root if root is None else root
     return Observer(source(root), source_branch, root).look(_NO_COMMIT, None, known).problems
 
 
@@ -193,10 +200,6 @@ def _files(source: Callable[[str], Source]) -> dict[str, Entry]:
     prefix = "" if root == "." else f"{root}/"
     entries = source(root).entries(_NO_COMMIT)
     return {path if path == POLICY else prefix + path: entry for path, entry in entries.items()}
-
-
-def _without_place(problem: Problem) -> Problem:
-    return replace(problem, line=0, column=0)
 
 
 def fates(top: Path) -> tuple[Fate, ...]:

@@ -1,4 +1,5 @@
-"""A person's commit: exactly the files that AgentCom was asked to write or delete, under that person's name and hooks.
+"""A person's commit: exactly the files that AgentCom was asked to write or delete, or that the person has saved, under
+that person's name and hooks.
 
 This module decides when such a commit would get in the way of what the person is doing, and then refuses before
 anything is touched. It never writes on a branch other than the source, and leaves other edits and staged work as they
@@ -10,6 +11,7 @@ are.
       +-- Busy                  a merge, rebase or other git command is under way
       +-- NoIdentity            git does not know who the person is
       +-- NotCommitted          one of the files has edits of the person's own
+      +-- StagedOtherwise       one of the saved files is staged with another content
       +-- Refused               git, or a hook, refused the commit; the files are as they were
       +-- NoUpstream            the commit should be pushed, but git knows no place to push it to
     NotPushed                   the commit stands, and git did not push it; the text says why in git's words
@@ -51,6 +53,10 @@ class NoIdentity(CannotCommit):
 
 class NotCommitted(CannotCommit):
     """A file that should be written has edits that are not committed."""
+
+
+class StagedOtherwise(CannotCommit):
+    """A saved file is staged as something else than what is saved."""
 
 
 class Refused(CannotCommit):
@@ -104,6 +110,79 @@ def commit_word(repo: Repo, branch: str, message: str, trailers: Sequence[tuple[
             said = error.stderr if isinstance(error, GitError) else str(error)
             raise Refused(f"the commit was refused and nothing was changed; git says: {said or error}") from error
     return git("rev-parse", "HEAD", git_dir=repo.git_dir).decode().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A commit of saved files; ``unlike`` are those of which it holds something else than was saved when it began."""
+
+    commit: str
+    unlike: tuple[str, ...] = ()
+
+
+def commit_saved(repo: Repo, branch: str, paths: Sequence[str], message: str) -> Made:
+    """Commit some files of the work tree as they are saved (a missing one is deleted), and nothing else.
+
+    ``branch`` is the source, as full ref or short name; ``message`` is the subject. Author, hooks and signing are the
+    person's. Another save in the moment of the commit, and a hook that writes, get into it: ``Made.unlike`` tells.
+    Raises a CannotCommit, with work tree and index as they were before.
+    """
+    work_tree = check_ready(repo, branch)
+    if not paths:
+        raise ValueError("a commit without files")
+    for path in paths:
+        _check_plain(work_tree, path)
+    saved = _stored(work_tree, paths)
+    for path, staged in _staged(repo, work_tree, paths).items():
+        if staged != saved.get(path):
+            raise StagedOtherwise(
+                f"{path} is staged with another content than what is saved: commit what you staged (`git commit`), or "
+                f"stage what is saved (`git add {path}`)"
+            )
+    known = {row.decode("utf-8", "surrogateescape") for row in _rows(work_tree, "ls-files", "-z", "--", *paths)}
+    added = [path for path in paths if path in saved and path not in known]
+    try:
+        if added:
+            git_as_person("add", "--", *map(literally, added), cwd=work_tree)
+        _make(work_tree, paths, compose(message))
+    except BaseException as error:
+        if added:
+            git_as_person("update-index", "--force-remove", "--", *added, cwd=work_tree, check=False)
+        if isinstance(error, GitError):
+            raise _refused(error) from error
+        raise
+    heads = _head_blobs(repo, paths)
+    unlike = tuple(path for path in paths if heads.get(path) != saved.get(path))
+    return Made(git("rev-parse", "HEAD", git_dir=repo.git_dir).decode().strip(), unlike)
+
+
+def _stored(work_tree: Path, paths: Sequence[str]) -> dict[str, str]:
+    """Return the blob id under which git would keep each of these files; those that are not there are left out."""
+    there = [path for path in paths if (work_tree / path).is_file()]
+    asked = "".join(f"{path}\n" for path in there).encode("utf-8", "surrogateescape")
+    try:
+        ids = git("hash-object", "--stdin-paths", cwd=work_tree, input=asked, config=("core.safecrlf=false",))
+    except GitError as error:
+        raise _refused(error) from error
+    return dict(zip(there, ids.decode().split(), strict=True))
+
+
+def _staged(repo: Repo, work_tree: Path, paths: Sequence[str]) -> dict[str, str | None]:
+    """Return what the index holds of those files that are not there as HEAD has them: a blob id, None for deleted."""
+    base = "HEAD"
+    if not git("rev-parse", "--verify", "--quiet", "HEAD", git_dir=repo.git_dir, check=False).strip():
+        base = git("hash-object", "-t", "tree", "--stdin", cwd=work_tree, input=b"").decode().strip()
+    how = ("--cached", "--ita-invisible-in-index", "--no-renames", "-z")
+    rows = _rows(work_tree, "diff-index", *how, base, "--", *paths)
+    found: dict[str, str | None] = {}
+    for head, path in zip(rows[::2], rows[1::2], strict=True):
+        oid = head.decode().split(" ")[3]
+        found[path.decode("utf-8", "surrogateescape")] = oid if oid.strip("0") else None
+    return found
+
+
+def _rows(work_tree: Path, *argv: str) -> list[bytes]:
+    return git(*argv, cwd=work_tree).split(b"\0")[:-1]
 
 
 def check_ready(repo: Repo, branch: str) -> Path:
@@ -205,18 +284,22 @@ def _head_blobs(repo: Repo, paths: Sequence[str]) -> dict[str, str]:
     return {path.decode("utf-8", "surrogateescape"): head.split()[2].decode() for head, _, path in rows}
 
 
-def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -> None:
-    """Raise NotCommitted unless work tree and index hold just what HEAD holds; looks without refreshing the index."""
+def _check_plain(work_tree: Path, path: str) -> None:
+    """Raise NotCommitted unless a path leads through real folders to a plain file, or to none."""
     for folder in list(Path(path).parents)[:-1]:
         if (work_tree / folder).is_symlink():
             raise NotCommitted(f"{folder} is a symbolic link: AgentCom writes only into real folders of {work_tree}")
         if (work_tree / folder).exists() and not (work_tree / folder).is_dir():
             raise NotCommitted(f"{folder} is a file, but {path} is to be written: rename it, then try again")
-    out = git("ls-files", "-s", "-z", "--", path, cwd=work_tree)
-    staged = {row.split()[1].decode() for row in out.split(b"\0")[:-1]}
     target = work_tree / path
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise NotCommitted(f"{path} is no plain file: AgentCom does not write there")
+
+
+def _check_untouched(repo: Repo, work_tree: Path, path: str, head: str | None) -> None:
+    """Raise NotCommitted unless work tree and index hold just what HEAD holds; looks without refreshing the index."""
+    _check_plain(work_tree, path)
+    staged = {row.split()[1].decode() for row in _rows(work_tree, "ls-files", "-s", "-z", "--", path)}
     if staged != ({head} if head is not None else set()) or not _holds(work_tree, path, head):
         first = f"git add {path} && " if not staged and head is None else ""
         raise NotCommitted(
@@ -263,17 +346,25 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes | None], text
                 write_whole(work_tree / path, content)
         if added:
             git_as_person("add", "--force", "--", *map(literally, added), cwd=work_tree)
-        commit = ("-c", "i18n.commitEncoding=UTF-8", "commit", "--quiet", "--only", "--cleanup=whitespace", "--file=-")
-        paths = map(literally, files)
-        git_as_person(*commit, "--", *paths, cwd=work_tree, input=text.encode("utf-8", "replace"))
+        _make(work_tree, files, text)
     except (GitError, OSError) as error:
         _put_back(work_tree, before, added, made)
-        said = error.stderr if isinstance(error, GitError) else str(error)
-        raise Refused(f"the commit was refused and nothing was changed; git says: {said or error}") from error
+        raise _refused(error) from error
     except BaseException:
         _put_back(work_tree, before, added, made)
         raise
     return git("rev-parse", "HEAD", git_dir=repo.git_dir).decode().strip()
+
+
+def _make(work_tree: Path, paths: Iterable[str], text: str) -> None:
+    """Commit some paths as they stand in the work tree, and leave whatever else is staged. Raises GitError."""
+    commit = ("-c", "i18n.commitEncoding=UTF-8", "commit", "--quiet", "--only", "--cleanup=whitespace", "--file=-")
+    git_as_person(*commit, "--", *map(literally, paths), cwd=work_tree, input=text.encode("utf-8", "replace"))
+
+
+def _refused(error: GitError | OSError) -> Refused:
+    said = error.stderr if isinstance(error, GitError) else str(error)
+    return Refused(f"the commit was refused and nothing was changed; git says: {said or error}")
 
 
 def _before(target: Path) -> _Before | None:

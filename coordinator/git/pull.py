@@ -58,9 +58,12 @@ def pull(repo: Repo, source_ref: str) -> Pulled:
     return Pulled(before, after, int(count))
 
 
-def pull_quietly(repo: Repo, source_ref: str) -> Pulled | str:
-    """Pull without having been asked to: return why not instead of failing, and keep off while a commit is written."""
-    if _is_writing_a_message(repo):
+def pull_quietly(repo: Repo, source_ref: str, *, but_message: int | None = None) -> Pulled | str:
+    """Pull without having been asked to: return why not instead of failing, and keep off while a commit is written.
+
+    ``but_message`` is a message that is known not to be in an editor, as ``open_message`` named it.
+    """
+    if open_message(repo) not in (None, but_message):
         return "a commit message is being written"
     try:
         return pull(repo, source_ref)
@@ -117,14 +120,15 @@ def _trail(repo: Repo, remote: str) -> str:
     return f"`git log {f'{remote}/' if there or read_ref(repo, STATE_REF) is None else ''}agentcom/state`"
 
 
-def _is_writing_a_message(repo: Repo) -> bool:
-    """Tell whether an editor probably holds the message of a commit that is not made yet."""
+def open_message(repo: Repo) -> int | None:
+    """Return when (ns) the message was written that an editor probably holds for a commit not made yet, else None."""
     try:
-        written = (repo.git_dir / "COMMIT_EDITMSG").stat().st_mtime
+        written = (repo.git_dir / "COMMIT_EDITMSG").stat()
     except OSError:
-        return False
+        return None
     try:
         committed = (repo.git_dir / "logs" / "HEAD").stat().st_mtime
     except OSError:
         committed = 0.0
-    return written > committed and abs(time.time() - written) < MESSAGE_WITHIN_S
+    is_open = written.st_mtime > committed and abs(time.time() - written.st_mtime) < MESSAGE_WITHIN_S
+    return written.st_mtime_ns if is_open else None

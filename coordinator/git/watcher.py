@@ -10,24 +10,11 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-
+from coordinator.git.hints import Hints, Place
 from coordinator.git.repo import Repo, read_ref
 from coordinator.git.run import GitError
 
@@ -35,17 +22,6 @@ _log = logging.getLogger(__name__)
 
 #: How often to look without any hint, in seconds.
 LOOK_EVERY_S = 1.0
-
-#: What is a hint. Opening and reading are none: the look itself would set off the next one.
-_HINTS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-    DirCreatedEvent,
-    DirMovedEvent,
-    DirDeletedEvent,
-]
 
 Look = Callable[[], Awaitable[None] | None]
 
@@ -71,13 +47,14 @@ class Watcher:
         self._every = every
         self._beat = beat
         self._hint = asyncio.Event()
-        self._hints: _Hints | None = None
+        self._hints: Hints | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to watch; the first look follows at once."""
         loop = asyncio.get_running_loop()
-        self._hints = _Hints(self._repo.common_dir, lambda: loop.call_soon_threadsafe(self._hint.set))
+        places = (Place(self._repo.common_dir), Place(self._repo.common_dir / "refs", deep=True))
+        self._hints = Hints(places, _is_of_a_ref, lambda: loop.call_soon_threadsafe(self._hint.set))
         self._hint.set()
         self._task = asyncio.create_task(self._run(self._hints), name="git-watcher")
 
@@ -105,7 +82,7 @@ class Watcher:
     ) -> None:
         await self.stop()
 
-    async def _run(self, hints: "_Hints") -> None:
+    async def _run(self, hints: Hints) -> None:
         seen: tuple[str | None, ...] | None = None
         while True:
             with contextlib.suppress(TimeoutError):
@@ -141,64 +118,5 @@ class Watcher:
         return True
 
 
-class _Hints(FileSystemEventHandler):
-    """Watchdog on refs/ and packed-refs; without it (no inotify left) only the regular look remains."""
-
-    def __init__(self, common_dir: Path, poke: Callable[[], object]) -> None:
-        super().__init__()
-        self._common_dir = common_dir
-        self._poke = poke
-        self._observer = Observer()
-        self._observer.daemon = True
-        self._watched: int | None = None
-        self._running = False
-        self._open()
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        paths = [Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path)]
-        if any(path.name == "packed-refs" or "refs" in path.parts for path in paths):
-            with contextlib.suppress(RuntimeError):  # the loop is closed already
-                self._poke()
-
-    def keep_up(self) -> None:
-        """Watch refs/ anew when it was deleted and made again: the old watch is silent for ever."""
-        if self._running and _inode(self._common_dir / "refs") != self._watched:
-            try:
-                self._observer.unschedule_all()
-                self._schedule()
-            except OSError as error:
-                self._give_up(error)
-
-    def close(self) -> None:
-        if self._running:
-            self._running = False
-            self._observer.stop()
-            self._observer.join()
-
-    def _open(self) -> None:
-        try:
-            self._schedule()
-            self._observer.start()
-            self._running = True
-        except OSError as error:
-            self._give_up(error)
-
-    def _schedule(self) -> None:
-        refs = self._common_dir / "refs"
-        self._watched = _inode(refs)
-        if self._common_dir.is_dir():
-            self._observer.schedule(self, str(self._common_dir), recursive=False, event_filter=_HINTS)
-        if self._watched is not None:
-            self._observer.schedule(self, str(refs), recursive=True, event_filter=_HINTS)
-
-    def _give_up(self, error: OSError) -> None:
-        _log.warning("no hints from the file system (%s): changes are noticed by looking alone", error)
-        if self._running:
-            self.close()
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return None
+def _is_of_a_ref(path: Path) -> bool:
+    return path.name == "packed-refs" or "refs" in path.parts

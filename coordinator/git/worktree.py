@@ -211,7 +211,7 @@ class SavedFiles:
             if key == _BACKLOG:
                 before = self._blob(heads.get(key))
                 after = self._content(top, key, converted=stored[key] != raw[key]) if key in stored else b""
-            edits.append(Edit(path, kind, path in tags, before, after))
+            edits.append(Edit(path, kind, path in tags, before, after, raw.get(key, "")))
         return tuple(edits)
 
     def _tags(self, top: Path) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from coordinator.files.uncommitted import SHOWN, Line, Uncommitted, describe
+from coordinator.files.uncommitted import SHOWN, Line, Uncommitted, describe, subject
 from coordinator.ports import Edit, Saved
 
 MAIN = "refs/heads/main"
+OR = ", or let `agentcom watch --commit` do it"
 
 
 def backlog(*lines: str) -> bytes:
@@ -82,19 +83,19 @@ def test_other_files_are_named_with_what_became_of_them() -> None:
         "tasks/t-1.yaml: new, saved but not committed",
         "tasks/t-2.yaml: removed, but not committed",
     ]
-    assert found.hint == "`git add tasks/t-1.yaml && git commit agentcom.yaml tasks/t-1.yaml tasks/t-2.yaml`"
+    assert found.hint == "`git add tasks/t-1.yaml && git commit agentcom.yaml tasks/t-1.yaml tasks/t-2.yaml`" + OR
 
 
 def test_the_command_quotes_what_a_shell_would_split() -> None:
     found = describe(Saved(MAIN, edits=(Edit("tasks/a b.yaml", "new", False),)), MAIN)
-    assert found.hint == "`git add 'tasks/a b.yaml' && git commit 'tasks/a b.yaml'`"
+    assert found.hint == "`git add 'tasks/a b.yaml' && git commit 'tasks/a b.yaml'`" + OR
 
 
 def test_many_files_are_named_by_their_folders_and_the_line_stays_short() -> None:
     edits = (Edit("agentcom.yaml", "changed"), *(Edit(f"tasks/t-{n}.yaml", "new", False) for n in range(50)))
     found = describe(Saved(MAIN, edits=edits), MAIN)
     assert len(found.lines) == 51
-    assert found.hint == "`git add tasks && git commit agentcom.yaml tasks`"
+    assert found.hint == "`git add tasks && git commit agentcom.yaml tasks`" + OR
     assert f"; and {51 - SHOWN} files more; `git add" in str(found)
 
 
@@ -115,3 +116,35 @@ def test_a_work_tree_on_the_state_branch_is_named_whatever_stands_in_it() -> Non
 def test_in_the_middle_of_a_merge_it_says_to_finish_that_first() -> None:
     found = describe(Saved(MAIN, "a merge", (Edit("agentcom.yaml", "changed"),)), MAIN)
     assert found.hint == "a merge is under way: finish or abort it first"
+
+
+# --- the subject of a commit ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("edits", "text"),
+    [
+        ((Edit("BACKLOG.md", "changed", True, TWO, TWO + b"- new\n- newer\n"),), "Backlog: 2 new"),
+        (
+            (Edit("BACKLOG.md", "changed", True, TWO, TWO.replace(b"docs", b"docs !high") + b"- new\n"),),
+            "Backlog: 1 new, 1 changed",
+        ),
+        ((Edit("BACKLOG.md", "changed", True, TWO, b"Hello\n" + TWO),), "Backlog: no item changed"),
+        ((Edit("BACKLOG.md", "removed", True, TWO),), "Backlog: removed"),
+        ((Edit("plan/BACKLOG.md", "changed", True, TWO, b"\xff"),), "Backlog: changed"),
+        ((Edit("tasks/t-1.yaml", "new"),), "Task t-1: new"),
+        (
+            (
+                Edit("agentcom.yaml", "changed"),
+                Edit("plan/agents/loash.yaml", "removed"),
+                Edit("BACKLOG.md", "changed", True, TWO, TWO + b"- new\n"),
+                Edit("plan/tasks/t-1.yaml", "changed"),
+                Edit("plan/tasks/t-2.yaml", "new"),
+                Edit("plan/tasks/t-3.yaml", "new"),
+            ),
+            "Backlog: 1 new; Policy: changed; Tasks: 2 new, 1 changed; Agent loash: removed",
+        ),
+    ],
+)
+def test_the_subject_counts_items_and_names_a_single_file(edits: tuple[Edit, ...], text: str) -> None:
+    assert subject(edits, b"") == text

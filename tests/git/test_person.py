@@ -8,6 +8,7 @@ from support.repo import Clone, make_bare, make_repo
 from coordinator.git.person import (
     Busy,
     CannotCommit,
+    Made,
     NoIdentity,
     NotCommitted,
     NotPushed,
@@ -15,7 +16,9 @@ from coordinator.git.person import (
     NoWorkTree,
     OtherBranch,
     Refused,
+    StagedOtherwise,
     commit_paths,
+    commit_saved,
     push,
     saved_blob,
 )
@@ -302,3 +305,79 @@ def test_the_blob_of_a_saved_file_is_the_one_that_git_would_keep(clone: Clone, t
     assert saved_blob(clone.repo, "nothing") is None
     other = make_repo(tmp_path / "sha256", {"BACKLOG.md": "x\n"}, "--object-format=sha256")
     assert saved_blob(other.repo, "BACKLOG.md") == other.head("HEAD:BACKLOG.md")
+
+
+# --- what the person saved themselves ---------------------------------------------------------------------------------
+
+
+def saves(clone: Clone, *paths: str) -> Made:
+    return commit_saved(clone.repo, "main", paths, "Backlog: 1 new")
+
+
+def test_saved_files_are_committed_as_they_are_and_nothing_else(clone: Clone) -> None:
+    clone.write({"a.txt": "staged\n", "tasks/t-1.yaml": "title: x\n", "b.txt": None, "u.txt": "u\n"})
+    clone.git("add", "a.txt")
+    clone.write({"a.txt": "and more\n", "BACKLOG.md": "- [ ] two\n"})
+    made = saves(clone, "BACKLOG.md", "tasks/t-1.yaml", "b.txt")
+    assert (made.commit, made.unlike) == (clone.head("main"), ())
+    assert clone.git("show", "-s", "--format=%an: %s") == "Ada Lovelace: Backlog: 1 new"
+    changed = clone.git("diff-tree", "--no-commit-id", "--name-status", "-r", "HEAD").split()
+    assert changed == ["M", "BACKLOG.md", "D", "b.txt", "A", "tasks/t-1.yaml"]
+    assert clone.git("status", "--porcelain") == "MM a.txt\n?? u.txt"
+
+
+@pytest.mark.parametrize("how", ["add", "add --intent-to-add", "rm --cached"])
+def test_what_is_staged_as_it_is_saved_is_committed_too(clone: Clone, how: str) -> None:
+    if how == "rm --cached":
+        clone.git("rm", "--quiet", "b.txt")
+        saves(clone, "b.txt")
+    else:
+        clone.write({"tasks/t-1.yaml": "title: x\n"})
+        clone.git(*how.split(), "tasks/t-1.yaml")
+        saves(clone, "tasks/t-1.yaml")
+    assert clone.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("staged", ["staged\n", None])
+def test_a_file_that_is_staged_otherwise_is_refused(clone: Clone, staged: str | None) -> None:
+    clone.write({"BACKLOG.md": staged})
+    clone.git("add", "--all")
+    clone.write({"BACKLOG.md": "saved\n"})
+    before = clone.snapshot()
+    with pytest.raises(StagedOtherwise, match=r"BACKLOG\.md is staged with another content"):
+        saves(clone, "BACKLOG.md")
+    assert clone.snapshot() == before
+
+
+def test_a_first_commit_of_saved_files_works(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "r")
+    clone.write({"BACKLOG.md": "- [ ] one\n"})
+    assert saves(clone, "BACKLOG.md").commit == clone.head()
+
+
+def test_a_hook_that_refuses_saved_files_leaves_index_and_files_alone(clone: Clone) -> None:
+    hook = clone.path / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho not today >&2\nexit 1\n")
+    hook.chmod(0o755)
+    clone.write({"BACKLOG.md": "- [ ] two\n", "tasks/t-1.yaml": "title: x\n"})
+    before = (clone.git("ls-files", "-s"), clone.git("status", "--porcelain"), clone.head())
+    with pytest.raises(Refused, match="git says: not today"):
+        saves(clone, "BACKLOG.md", "tasks/t-1.yaml")
+    assert (clone.git("ls-files", "-s"), clone.git("status", "--porcelain"), clone.head()) == before
+
+
+def test_what_a_hook_makes_of_a_saved_file_is_told(clone: Clone) -> None:
+    hook = clone.path / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho '- [ ] three' >>BACKLOG.md && git add BACKLOG.md\n")
+    hook.chmod(0o755)
+    clone.write({"BACKLOG.md": "- [ ] two\n"})
+    assert saves(clone, "BACKLOG.md").unlike == ("BACKLOG.md",)
+
+
+def test_a_link_is_never_committed_for_somebody(clone: Clone) -> None:
+    (clone.path / "BACKLOG.md").unlink()
+    (clone.path / "BACKLOG.md").symlink_to("a.txt")
+    with pytest.raises(NotCommitted, match="no plain file"):
+        saves(clone, "BACKLOG.md")

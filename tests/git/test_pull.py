@@ -11,7 +11,7 @@ from support.statebranch import HUB, hub_writes
 
 from coordinator.cli.common import one_line
 from coordinator.git.journal import GitStore
-from coordinator.git.pull import MESSAGE_WITHIN_S, CannotPull, NotObserved, Pulled, pull, pull_quietly
+from coordinator.git.pull import MESSAGE_WITHIN_S, CannotPull, NotObserved, Pulled, open_message, pull, pull_quietly
 from coordinator.git.repo import find_repo
 from coordinator.ports import Commit
 
@@ -270,6 +270,15 @@ def test_quietly_it_keeps_off_while_a_commit_message_is_written(
     answer = pull_quietly(clone.repo, MAIN)
     assert answer == "a commit message is being written" if held else isinstance(answer, Pulled)
     assert (clone.head("main") == state) is not held
+
+
+def test_a_message_that_is_known_not_to_be_in_an_editor_holds_nothing_off(clone: Clone) -> None:
+    state = hub_writes(clone)
+    message(clone, 5)
+    set_reflog(clone, 60)
+    pulled = pull_quietly(clone.repo, MAIN, but_message=open_message(clone.repo))
+    assert isinstance(pulled, Pulled)
+    assert clone.head("main") == state
 
 
 def test_quietly_it_keeps_off_without_a_reflog_too_but_who_asks_may_pull(clone: Clone) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.repo import Clone, make_repo
 
+from coordinator.git import hints
 from coordinator.git import watcher as module
 from coordinator.git.watcher import Watcher
 
@@ -61,7 +62,7 @@ async def test_it_looks_again_when_a_ref_changes(
     clone: Clone, change: str, every: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if every == OFTEN:
-        monkeypatch.setattr(module._Hints, "on_any_event", lambda self, event: None)
+        monkeypatch.setattr(hints.Hints, "on_any_event", lambda self, event: None)
     looks = Looks()
     async with Watcher(clone.repo, REFS, looks, every):
         await looks.next()
@@ -141,7 +142,7 @@ async def test_without_hints_it_looks_regularly(
     def no_watches_left(self: object, *_: object, **__: object) -> None:
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr(module.Observer, "schedule", no_watches_left)
+    monkeypatch.setattr(hints.Observer, "schedule", no_watches_left)
     looks = Looks()
     async with Watcher(clone.repo, REFS, looks, OFTEN):
         await looks.next()
@@ -151,7 +152,7 @@ async def test_without_hints_it_looks_regularly(
 
 
 async def test_a_poke_looks_at_once(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module._Hints, "on_any_event", lambda self, event: None)
+    monkeypatch.setattr(hints.Hints, "on_any_event", lambda self, event: None)
     looks = Looks()
     async with Watcher(clone.repo, REFS, looks, RARELY) as watcher:
         await looks.next()

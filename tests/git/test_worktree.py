@@ -64,8 +64,18 @@ def test_new_changed_and_removed_files_are_edits_and_others_are_not(clone: Clone
 def test_the_backlog_comes_with_both_texts_and_the_policy_as_committed(clone: Clone) -> None:
     clone.write({"BACKLOG.md": "- [ ] two\n", "agentcom.yaml": "suspend: true\n"})
     saved = look(clone)
-    assert saved.edits[0] == Edit("BACKLOG.md", "changed", True, b"- [ ] one\n", b"- [ ] two\n")
+    oid = clone.git("hash-object", "BACKLOG.md")
+    assert saved.edits[0] == Edit("BACKLOG.md", "changed", True, b"- [ ] one\n", b"- [ ] two\n", oid)
     assert saved.policy == b"suspend: false\n"
+
+
+def test_another_save_of_a_file_that_is_an_edit_already_is_another_look(clone: Clone) -> None:
+    files = SavedFiles(clone.repo)
+    clone.write({"tasks/t-1.yaml": "title: two\n"})
+    first = files.look()
+    clone.write({"tasks/t-1.yaml": "title: six\n"})
+    assert files.look() != first
+    assert [edit.oid for edit in files.look().edits] == [clone.git("hash-object", "tasks/t-1.yaml")]
 
 
 def test_what_is_staged_is_not_committed_either(clone: Clone) -> None:
