@@ -158,7 +158,9 @@ class Observer:
                 tasks[name] = before
         specs = {**compiled.specs, **tasks}
         others = known.used | undecided | compiled.places.keys() if known.complete else None
-        problems.extend(self._dependencies(specs, others, known.finished))
+        blobs = {entry.oid for entry in entries.values()}
+        current = compiled.items.keys() | {name for name, spec in tasks.items() if spec.blob in blobs}
+        problems.extend(self._dependencies(specs, others, known.finished, current))
 
         if observed is not None:
             problems.extend(_without_effect(tasks, earlier, authors, known.finished))
@@ -334,9 +336,16 @@ class Observer:
     # --- dependencies -----------------------------------------------------------------------------------------------
 
     def _dependencies(
-        self, specs: Mapping[str, Spec], others: AbstractSet[str] | None, finished: AbstractSet[str]
+        self,
+        specs: Mapping[str, Spec],
+        others: AbstractSet[str] | None,
+        finished: AbstractSet[str],
+        current: AbstractSet[str],
     ) -> Iterable[Problem]:
-        """Report dependencies that no task bears the id of, and circles; such tasks wait."""
+        """Report dependencies that no task bears the id of, and circles; such tasks wait.
+
+        What is in force of a file that is wrong now stands nowhere in it: only ``current`` ones have a place.
+        """
         wrong: list[tuple[Spec, str, str]] = []
         for name, spec in sorted(specs.items()):
             if name in finished:
@@ -355,9 +364,10 @@ class Observer:
         for spec, what, hint in wrong:
             path, _, line = spec.where.rpartition(":")
             if spec.origin is Origin.BACKLOG and line.isdigit():
-                yield Problem(path, int(line), 0, "depends", what, hint)
+                yield Problem(path, int(line) if spec.id in current else 0, 0, "depends", what, hint)
             else:
-                yield Problem(spec.where, *places.get(spec.blob, (0, 0)), "depends_on", what, hint)
+                place = places.get(spec.blob, (0, 0)) if spec.id in current else (0, 0)
+                yield Problem(spec.where, *place, "depends_on", what, hint)
 
 
 # --- files that may be wrong ----------------------------------------------------------------------------------------

@@ -271,6 +271,21 @@ def test_an_item_with_a_wrong_word_keeps_its_last_good_version(people):
         assert [problem.line for problem in seen.problems] == [2, 4]
 
 
+def test_a_dependency_of_a_version_that_no_longer_stands_there_has_no_place(people):
+    people.write(
+        {"tasks/a.yaml": "title: a\n\n\ndepends_on: [nobody]\n", "BACKLOG.md": "\n## Ready\n- e depends:nothing\n"}
+    )
+    people.look()
+    people.write({"tasks/a.yaml": "- x\n", "BACKLOG.md": b"\xff"})
+    for _ in range(2):
+        there = [one for one in said(people.look()) if "there is no task" in one]
+        assert there == [
+            "BACKLOG.md: depends: there is no task nothing, correct the id; until then this task waits",
+            "tasks/a.yaml: depends_on: there is no task nobody, correct the id; until then this task waits",
+        ]
+        people.restart()
+
+
 def test_unknown_and_circular_dependencies_are_named(people):
     people.write(
         {
