@@ -83,9 +83,10 @@ class Observation:
     wrong and has no last good version at hand: their absence from ``specs`` (or ``agents``) means nothing, the hub
     leaves them as they are. ``backlog_json`` is what ``status/backlog.json`` must hold. ``authors`` names who wrote
     the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and
-    ``time_ms`` are the tip's. ``items`` are the backlog items as written, by id. ``existing`` are items of the first
-    version ever compiled that stood there before anybody equipped this repository. ``confirms`` are the source commits
-    that people confirmed, ``confirmed`` tells whether one of them says just what this one says.
+    ``time_ms`` are the tip's. ``items`` are the backlog items as written, by id, ``ignored`` the list entries that are
+    none. ``existing`` are items of the first version ever compiled that stood there before anybody equipped this
+    repository. ``confirms`` are the source commits that people confirmed, ``confirmed`` tells whether one of them says
+    just what this one says.
     """
 
     commit: str
@@ -102,6 +103,7 @@ class Observation:
     author: Author = Author("", "")  # noqa: RUF009 - a frozen value
     time_ms: int = 0
     items: Mapping[str, Item] = field(default_factory=dict)
+    ignored: tuple[markdown.Ignored, ...] = ()
     existing: frozenset[str] = frozenset()
     confirms: tuple[str, ...] = ()
     confirmed: bool = False
@@ -179,6 +181,7 @@ class Observer:
             author=tip.author,
             time_ms=tip.time_ms,
             items=compiled.items,
+            ignored=compiled.ignored,
             existing=existing,
             confirms=tip.confirms,
             confirmed=any(self._says_the_same(name, entries) for name in tip.confirms),
@@ -514,6 +517,7 @@ class _Compiled:
     #: Ids that stand in the backlog and of which it says nothing readable now, nor did the hub know it before.
     undecided: frozenset[str] = frozenset()
     items: Mapping[str, Item] = field(default_factory=dict)
+    ignored: tuple[markdown.Ignored, ...] = ()
 
 
 def _kept(known: Known, problems: loader.Problems) -> _Compiled:
@@ -555,7 +559,8 @@ def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, pat
     backlog = with_blob(carried.map, blob)
     owned = _owned(problems, carried.map.entries, carried.items)
     items = {entry.id: item for entry, item in zip(carried.map.entries, carried.items, strict=True)}
-    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided), items)
+    ignored = parsed[-1].ignored
+    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided), items, ignored)
 
 
 def _ended(entry: MapEntry) -> bool:
