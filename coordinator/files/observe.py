@@ -145,10 +145,10 @@ class Observer:
                 undecided.discard(name)
 
         algorithm = emitter.algorithm_of(commit)
-        used = known.used | {_id(path) for path in task_files}
+        names = {_id(path) for path in task_files}
         authors = self._source.authors(commit, observed)
         tip = authors.get("", Version(commit, Author("", ""), 0))
-        compiled = self._look_backlog(commit, observed, entries, replace(known, used=used), policy, algorithm)
+        compiled = self._look_backlog(commit, observed, entries, known, names, policy, algorithm)
         existing = self._existing(known, tip.confirms, compiled.backlog, policy)
         problems.extend(compiled.problems)
         for name in sorted(compiled.undecided - tasks.keys() - undecided):
@@ -171,7 +171,7 @@ class Observer:
             specs=specs,
             places=compiled.places,
             agents=agents,
-            undecided=frozenset(undecided),
+            undecided=frozenset(undecided - specs.keys()),
             undecided_agents=frozenset(undecided_agents),
             policy=policy,
             backlog=compiled.backlog,
@@ -279,14 +279,15 @@ class Observer:
         observed: str | None,
         entries: Mapping[str, Entry],
         known: Known,
+        names: AbstractSet[str],
         policy: Policy,
         algorithm: str,
     ) -> "_Compiled":
-        """Carry identity forward to the version of this commit, and compile its items."""
+        """Carry identity forward to the version of this commit, and compile its items; ``names`` are ids of files."""
         path = self._prefix + BACKLOG
         entry = entries.get(BACKLOG)
         if entry is None:
-            return _compile(known, (), "", path, algorithm)
+            return _compile(known, names, (), "", path, algorithm)
         problem = _unfit(path, entry, limits.BACKLOG_BYTES)
         if problem is not None:
             return _kept(known, (problem,))
@@ -298,7 +299,7 @@ class Observer:
         if isinstance(last, tuple):
             return _kept(known, last)
         readable = tuple(version for version in versions if isinstance(version, markdown.Parsed))
-        return _compile(known, readable, entry.oid, path, algorithm)
+        return _compile(known, names, readable, entry.oid, path, algorithm)
 
     def _existing(
         self, known: Known, confirms: tuple[str, ...], compiled: BacklogMap, policy: Policy
@@ -528,10 +529,17 @@ def _kept(known: Known, problems: loader.Problems) -> _Compiled:
     return _Compiled(known.backlog, specs, _places(known.backlog), problems, undecided)
 
 
-def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, path: str, algorithm: str) -> _Compiled:
+def _compile(
+    known: Known,
+    names: AbstractSet[str],
+    versions: tuple[markdown.Parsed, ...],
+    blob: str,
+    path: str,
+    algorithm: str,
+) -> _Compiled:
     """Carry the map through the versions; a version that is gone altogether counts as one without items."""
     parsed = versions or (markdown.Parsed(),)
-    carried = carry(known.backlog, [version.items for version in parsed], known.finished, known.used)
+    carried = carry(known.backlog, [version.items for version in parsed], known.finished, known.used | names)
     problems = list(parsed[-1].problems)
     for item in carried.duplicates:
         what = f"the id {item.anchor} stands twice"

@@ -271,6 +271,16 @@ def test_an_item_with_a_wrong_word_keeps_its_last_good_version(people):
         assert [problem.line for problem in seen.problems] == [2, 4]
 
 
+def test_a_wrong_file_with_the_id_of_a_line_leaves_that_line_as_it_is(people):
+    people.write({"BACKLOG.md": "## Inbox\n- idea <!-- t-idea -->\n## Ready\n- go <!-- t-go -->\n"})
+    before = people.look()
+    assert titles(before) == {"t-go": "go"}
+    people.write({"tasks/t-idea.yaml": "- x\n", "tasks/t-go.yaml": "- x\n"})
+    seen = people.look()
+    assert seen.specs == before.specs
+    assert seen.undecided == {"t-idea"}
+
+
 def test_a_dependency_of_a_version_that_no_longer_stands_there_has_no_place(people):
     people.write(
         {"tasks/a.yaml": "title: a\n\n\ndepends_on: [nobody]\n", "BACKLOG.md": "\n## Ready\n- e depends:nothing\n"}
