@@ -160,8 +160,8 @@ class Observer:
                 tasks[name] = before
         specs = {**compiled.specs, **tasks}
         others = known.used | undecided | compiled.places.keys() if known.complete else None
-        blobs = {entry.oid for entry in entries.values()}
-        current = compiled.items.keys() | {name for name, spec in tasks.items() if spec.blob in blobs}
+        written = {(path, entry.oid) for path, entry in task_files.items()}
+        current = compiled.items.keys() | {name for name, one in tasks.items() if (one.where, one.blob) in written}
         problems.extend(self._dependencies(specs, others, known.finished, current))
 
         if observed is not None:

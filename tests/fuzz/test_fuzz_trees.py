@@ -63,6 +63,7 @@ def taken_over(known: Known, seen: Observation) -> Known:
 @given(st.lists(edits, min_size=1, max_size=4))
 @example([{"BACKLOG.md": b"\n\n## Ready\n- [ ] a depends:t-1\n"}, {"BACKLOG.md": b"\x80"}])
 @example([{"BACKLOG.md": b"## Ready\n- a <!-- t-1 -->\n", "tasks/t-1.yaml": b"- x"}])
+@example([dict.fromkeys(["tasks/a.yaml", "tasks/t-1.yaml"], b"title: x\n\ndepends_on: [b]\n"), {"tasks/a.yaml": b""}])
 @example([{"tasks/a.yaml": b"title: a\n\n\ndepends_on: [b]\n"}, {"tasks/a.yaml": b"- x"}])
 def test_any_tree_is_observed_and_all_who_look_see_the_same(history):
     source = MemorySource()
