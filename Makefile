@@ -6,9 +6,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= 2
+FUZZ   ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas bench clean
+.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -57,6 +58,9 @@ lifecycle: $(STAMP) ## write docs/lifecycle.md from the tables
 
 schemas: $(STAMP) ## write docs/schemas from the models of people's files
 	@$(BIN)/python -m coordinator.files.editors docs/schemas
+
+fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minutes); FUZZ=N for another number
+	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
 
 bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.scheduler --quick

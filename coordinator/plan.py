@@ -19,7 +19,6 @@ from coordinator.core.policy import Lane
 from coordinator.core.reconciler import Core
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
-from coordinator.files import markdown
 from coordinator.files.observe import BACKLOG, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.files.validate import WorkTree
@@ -186,7 +185,7 @@ def make_plan(ground: Ground, top: Path, only: Collection[str] | None = None, *,
         if batch.kind is Kind.REMOVED:
             new = (core.memory.tasks[name] for name in batch.ids if name not in before)
             drawn.put("held", new, "too many would disappear at once")
-    drawn.ignore(_ignored(source, seen, ground.path(BACKLOG)))
+    drawn.ignore()
     states = {task.id: task.state for task in core.memory.tasks.values()}
     states |= _finished(core, fold.closed, store, source, seen)
     return Compiled(drawn.plan(), seen, states)
@@ -198,16 +197,6 @@ def _finished(
     """Return how the finished tasks ended that still have a line."""
     names = core.memory.closed & {entry.id for entry in seen.backlog.entries}
     return {task.id: task.state for task in read_back(names, closed, store, source)}
-
-
-def _ignored(source: SavedSource, seen: Observation, path: str) -> tuple[Planned, ...]:
-    """Return the list entries of the saved BACKLOG.md that are no items."""
-    entry = source.entries(source.tip_id).get(BACKLOG)
-    data = None if entry is None else source.blobs((entry.oid,)).get(entry.oid)
-    parsed = None if data is None else markdown.read(data, seen.policy, path)
-    if not isinstance(parsed, markdown.Parsed):
-        return ()
-    return tuple(Planned("", one.title, "", "", one.line, f"{path}:{one.line}", one.why) for one in parsed.ignored)
 
 
 @dataclass(slots=True)
@@ -266,9 +255,11 @@ class _Drawing:
             if name not in standing and name not in self.core.memory.tasks and name not in self.core.memory.closed:
                 self.lists["cancelled"][name] = self._entry(was, "its line is gone; it never was a task")
 
-    def ignore(self, entries: Iterable[Planned]) -> None:
-        for entry in entries:
-            self.lists["ignored"][f":{entry.line}"] = entry
+    def ignore(self) -> None:
+        """Add the list entries that are no items."""
+        for one in self.seen.ignored:
+            entry = Planned("", one.title, "", "", one.line, f"{self.path}:{one.line}", one.why)
+            self.lists["ignored"][f":{one.line}"] = entry
 
     def plan(self) -> Plan:
         lists = {name: tuple(sorted(found.values(), key=_place)) for name, found in self.lists.items()}

@@ -118,7 +118,8 @@ def decode(data: bytes, size: int) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        readable = data[: error.start].decode("utf-8")
+        line, _ = place(readable, len(readable))
         raise Unreadable("the file is not UTF-8", "save it as UTF-8", line) from None
     return text.removeprefix("\ufeff")
 
@@ -275,8 +276,14 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
     mark = began or error.problem_mark or error.context_mark
     if mark is None:
         return Unreadable(f"not readable as YAML: {problem}", "check indentation and quotes")
-    hint = next((hint for part, hint in _HINTS.items() if part in problem), "") or _look_at(text, mark.index)
-    return Unreadable(f"not readable as YAML: {problem}", hint, mark.line + 1, mark.column + 1)
+    past = mark.index >= len(text)  # where the file ends is no place to look at: where it says its last word is
+    line, column = place(text, len(text.rstrip())) if past else (mark.line + 1, mark.column + 1)
+    hint = next((hint for part, hint in _HINTS.items() if part in problem), "") or (
+        "close the bracket that is still open"
+        if past and "flow" in (error.context or "")
+        else _look_at(text, mark.index)
+    )
+    return Unreadable(f"not readable as YAML: {problem}", hint, line, column)
 
 
 def _look_at(text: str, index: int) -> str:
@@ -296,9 +303,10 @@ def _look_at(text: str, index: int) -> str:
 
 
 def place(text: str, offset: int) -> tuple[int, int]:
-    """Return line and column, counted from 1, of an offset."""
-    start = text.rfind("\n", 0, offset) + 1
-    return text.count("\n", 0, offset) + 1, offset - start + 1
+    """Return line and column, counted from 1, of an offset; every kind of line end counts once."""
+    start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
+    ends = text.count("\n", 0, offset) + text.count("\r", 0, offset) - text.count("\r\n", 0, offset)
+    return ends + 1, offset - start + 1
 
 
 def _stand_ins(text: str) -> dict[str, str]:

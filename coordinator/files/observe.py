@@ -86,9 +86,10 @@ class Observation:
     wrong and has no last good version at hand: their absence from ``specs`` (or ``agents``) means nothing, the hub
     leaves them as they are. ``backlog_json`` is what ``status/backlog.json`` must hold. ``authors`` names who wrote
     the version of a task that this commit brings (ids whose file did not change are missing); ``author`` and
-    ``time_ms`` are the tip's. ``items`` are the backlog items as written, by id. ``existing`` are items of the first
-    version ever compiled that stood there before anybody equipped this repository. ``confirms`` are the source commits
-    that people confirmed, ``confirmed`` tells whether one of them says just what this one says.
+    ``time_ms`` are the tip's. ``items`` are the backlog items as written, by id, ``ignored`` the list entries that are
+    none. ``existing`` are items of the first version ever compiled that stood there before anybody equipped this
+    repository. ``confirms`` are the source commits that people confirmed, ``confirmed`` tells whether one of them says
+    just what this one says.
     """
 
     commit: str
@@ -105,6 +106,7 @@ class Observation:
     author: Author = Author("", "")  # noqa: RUF009 - a frozen value
     time_ms: int = 0
     items: Mapping[str, Item] = field(default_factory=dict)
+    ignored: tuple[markdown.Ignored, ...] = ()
     existing: frozenset[str] = frozenset()
     confirms: tuple[str, ...] = ()
     confirmed: bool = False
@@ -146,10 +148,10 @@ class Observer:
                 undecided.discard(name)
 
         algorithm = emitter.algorithm_of(commit)
-        used = known.used | {_id(path) for path in task_files}
+        names = {_id(path) for path in task_files}
         authors = self._source.authors(commit, observed)
         tip = authors.get("", Version(commit, Author("", ""), 0))
-        compiled = self._look_backlog(commit, observed, entries, replace(known, used=used), policy, algorithm)
+        compiled = self._look_backlog(commit, observed, entries, known, names, policy, algorithm)
         existing = self._existing(known, tip.confirms, compiled.backlog, policy)
         problems.extend(compiled.problems)
         for name in sorted(compiled.undecided - tasks.keys() - undecided):
@@ -161,7 +163,9 @@ class Observer:
                 tasks[name] = before
         specs = {**compiled.specs, **tasks}
         others = known.used | undecided | compiled.places.keys() if known.complete else None
-        problems.extend(self._dependencies(specs, others, known.finished))
+        written = {(path, entry.oid) for path, entry in task_files.items()}
+        current = compiled.items.keys() | {name for name, one in tasks.items() if (one.where, one.blob) in written}
+        problems.extend(self._dependencies(specs, others, known.finished, current))
 
         if observed is not None:
             problems.extend(_without_effect(tasks, earlier, authors, known.finished))
@@ -170,7 +174,7 @@ class Observer:
             specs=specs,
             places=compiled.places,
             agents=agents,
-            undecided=frozenset(undecided),
+            undecided=frozenset(undecided - specs.keys()),
             undecided_agents=frozenset(undecided_agents),
             policy=policy,
             backlog=compiled.backlog,
@@ -180,6 +184,7 @@ class Observer:
             author=tip.author,
             time_ms=tip.time_ms,
             items=compiled.items,
+            ignored=compiled.ignored,
             existing=existing,
             confirms=tip.confirms,
             confirmed=any(self._says_the_same(name, entries) for name in tip.confirms),
@@ -277,14 +282,15 @@ class Observer:
         observed: str | None,
         entries: Mapping[str, Entry],
         known: Known,
+        names: AbstractSet[str],
         policy: Policy,
         algorithm: str,
     ) -> "_Compiled":
-        """Carry identity forward to the version of this commit, and compile its items."""
+        """Carry identity forward to the version of this commit, and compile its items; ``names`` are ids of files."""
         path = self._prefix + BACKLOG
         entry = entries.get(BACKLOG)
         if entry is None:
-            return _compile(known, (), "", path, algorithm)
+            return _compile(known, names, (), "", path, algorithm)
         problem = _unfit(path, entry, limits.BACKLOG_BYTES)
         if problem is not None:
             return _kept(known, (problem,))
@@ -296,7 +302,7 @@ class Observer:
         if isinstance(last, tuple):
             return _kept(known, last)
         readable = tuple(version for version in versions if isinstance(version, markdown.Parsed))
-        return _compile(known, readable, entry.oid, path, algorithm)
+        return _compile(known, names, readable, entry.oid, path, algorithm)
 
     def _existing(
         self, known: Known, confirms: tuple[str, ...], compiled: BacklogMap, policy: Policy
@@ -337,9 +343,16 @@ class Observer:
     # --- dependencies -----------------------------------------------------------------------------------------------
 
     def _dependencies(
-        self, specs: Mapping[str, Spec], others: AbstractSet[str] | None, finished: AbstractSet[str]
+        self,
+        specs: Mapping[str, Spec],
+        others: AbstractSet[str] | None,
+        finished: AbstractSet[str],
+        current: AbstractSet[str],
     ) -> Iterable[Problem]:
-        """Report dependencies that no task bears the id of, and circles; such tasks wait."""
+        """Report dependencies that no task bears the id of, and circles; such tasks wait.
+
+        What is in force of a file that is wrong now stands nowhere in it: only ``current`` ones have a place.
+        """
         wrong: list[tuple[Spec, str, str]] = []
         for name, spec in sorted(specs.items()):
             if name in finished:
@@ -358,9 +371,10 @@ class Observer:
         for spec, what, hint in wrong:
             path, _, line = spec.where.rpartition(":")
             if spec.origin is Origin.BACKLOG and line.isdigit():
-                yield Problem(path, int(line), 0, "depends", what, hint)
+                yield Problem(path, int(line) if spec.id in current else 0, 0, "depends", what, hint)
             else:
-                yield Problem(spec.where, *places.get(spec.blob, (0, 0)), "depends_on", what, hint)
+                place = places.get(spec.blob, (0, 0)) if spec.id in current else (0, 0)
+                yield Problem(spec.where, *place, "depends_on", what, hint)
 
 
 # --- files that may be wrong ----------------------------------------------------------------------------------------
@@ -487,6 +501,7 @@ class _Compiled:
     #: Ids that stand in the backlog and of which it says nothing readable now, nor did the hub know it before.
     undecided: frozenset[str] = frozenset()
     items: Mapping[str, Item] = field(default_factory=dict)
+    ignored: tuple[markdown.Ignored, ...] = ()
 
 
 def _kept(known: Known, problems: loader.Problems) -> _Compiled:
@@ -497,10 +512,17 @@ def _kept(known: Known, problems: loader.Problems) -> _Compiled:
     return _Compiled(known.backlog, specs, _places(known.backlog), problems, undecided)
 
 
-def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, path: str, algorithm: str) -> _Compiled:
+def _compile(
+    known: Known,
+    names: AbstractSet[str],
+    versions: tuple[markdown.Parsed, ...],
+    blob: str,
+    path: str,
+    algorithm: str,
+) -> _Compiled:
     """Carry the map through the versions; a version that is gone altogether counts as one without items."""
     parsed = versions or (markdown.Parsed(),)
-    carried = carry(known.backlog, [version.items for version in parsed], known.finished, known.used)
+    carried = carry(known.backlog, [version.items for version in parsed], known.finished, known.used | names)
     problems = list(parsed[-1].problems)
     for item in carried.duplicates:
         what = f"the id {item.anchor} stands twice"
@@ -528,7 +550,8 @@ def _compile(known: Known, versions: tuple[markdown.Parsed, ...], blob: str, pat
     backlog = with_blob(carried.map, blob)
     owned = _owned(problems, carried.map.entries, carried.items)
     items = {entry.id: item for entry, item in zip(carried.map.entries, carried.items, strict=True)}
-    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided), items)
+    ignored = parsed[-1].ignored
+    return _Compiled(backlog, specs, _places(backlog), tuple(owned), frozenset(undecided), items, ignored)
 
 
 def _ended(entry: MapEntry) -> bool:

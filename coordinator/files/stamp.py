@@ -59,8 +59,10 @@ def _stamp(
     policy: Policy,
 ) -> Stamped:
     """Mark every wanted line, then take back what the reader does not read as meant."""
-    before = {item.line: item for item in markdown.parse(text, policy).items}
-    lines = LINE.findall(text)
+    bare = text.removeprefix("\ufeff")
+    begin = text[: len(text) - len(bare)]
+    before = {item.line: item for item in markdown.parse(bare, policy).items}
+    lines = LINE.findall(bare)
     todo = {number for number in wanted if number in before and number <= len(lines)}
     left: set[int] = set()
     while todo:
@@ -75,7 +77,7 @@ def _stamp(
             or (number in todo and not good(after[number], number))
         }
         if after.keys() == before.keys() and not wrong:
-            return Stamped(made, tuple(sorted(todo)), tuple(sorted(left)))
+            return Stamped(begin + made, tuple(sorted(todo)), tuple(sorted(left)))
         spoilt = (wrong & todo) or todo
         left |= spoilt
         todo -= spoilt

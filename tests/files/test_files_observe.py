@@ -271,6 +271,31 @@ def test_an_item_with_a_wrong_word_keeps_its_last_good_version(people):
         assert [problem.line for problem in seen.problems] == [2, 4]
 
 
+def test_a_wrong_file_with_the_id_of_a_line_leaves_that_line_as_it_is(people):
+    people.write({"BACKLOG.md": "## Inbox\n- idea <!-- t-idea -->\n## Ready\n- go <!-- t-go -->\n"})
+    before = people.look()
+    assert titles(before) == {"t-go": "go"}
+    people.write({"tasks/t-idea.yaml": "- x\n", "tasks/t-go.yaml": "- x\n"})
+    seen = people.look()
+    assert seen.specs == before.specs
+    assert seen.undecided == {"t-idea"}
+
+
+def test_a_dependency_of_a_version_that_no_longer_stands_there_has_no_place(people):
+    needy = "title: a\n\n\ndepends_on: [nobody]\n"
+    people.write({"tasks/a.yaml": needy, "tasks/b.yaml": needy, "BACKLOG.md": "\n## Ready\n- e depends:nothing\n"})
+    people.look()
+    people.write({"tasks/a.yaml": "- x\n", "BACKLOG.md": b"\xff"})
+    for _ in range(2):
+        there = [one for one in said(people.look()) if "there is no task" in one]
+        assert [one.partition(" there")[0] for one in there] == [
+            "BACKLOG.md: depends:",
+            "tasks/a.yaml: depends_on:",
+            "tasks/b.yaml:4:13: depends_on:",
+        ]
+        people.restart()
+
+
 def test_unknown_and_circular_dependencies_are_named(people):
     people.write(
         {

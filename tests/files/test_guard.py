@@ -51,6 +51,8 @@ def test_sixty_kilobytes_of_brackets_do_not_kill_the_process():
         (b"'': 1", (1, 1, "an empty key")),
         (b"a: \x00", (1, 4, "control character U+0000")),
         (b"a: 1\nb: \xff", (2, 0, "the file is not UTF-8")),
+        (b"a: 1\rb: 2\r\nc: \x00", (3, 4, "control character U+0000")),
+        (b"a: 1\rb: \xff", (2, 0, "the file is not UTF-8")),
         (b"%TAG ! tag:x,1:\n--- a", (1, 1, "a %TAG line")),
     ],
 )
@@ -65,6 +67,7 @@ def test_what_is_refused_is_named_with_its_place(data, expected, fast):
         (b"title: a: b", (1, 9), "put quotes around a text that contains a colon, or check the indentation"),
         (b"a: 1\nb: 'x\n", (2, 4), "close the quote that is opened here"),
         (b"a: 1\nb: [x\n", (2, 4), "close the bracket that is opened here, or put quotes around the text"),
+        (b"a: 1\nb: [\n\n", (2, 5), "close the bracket that is still open"),
         (b"a: 1\nbb\nc: 2\n", (2, 1), "write key: value here, or indent it as part of the text above"),
         (b"a: 1\n\tb: 2\n", (2, 1), "indent with spaces, not tabs"),
         (b"a: @x", (1, 4), "put quotes around a text that begins with @"),

@@ -206,7 +206,8 @@ def test_a_file_that_says_nothing_or_is_no_mapping_says_how_to_begin():
     assert said(task("# title: x\n")) == ["tasks/t-1.yaml: the file is empty, begin with title: ..."]
     assert said(task("- x\n")) == ["tasks/t-1.yaml:1:1: expected key: value lines, got a list, begin with title: ..."]
     assert said(task("a: [")) == [
-        "tasks/t-1.yaml:2:1: not readable as YAML: did not find expected node content, check indentation and quotes"
+        "tasks/t-1.yaml:1:5: not readable as YAML: did not find expected node content, "
+        "close the bracket that is still open"
     ]
     assert said(task("title:x")) == [
         "tasks/t-1.yaml:1:1: expected key: value lines, got a word, write a blank after the colon: title: ..."

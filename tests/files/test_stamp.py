@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.core.policy import Policy
+from coordinator.core.policy import Lane, Policy
 from coordinator.files import markdown, stamp
 
 P = Policy()
@@ -17,6 +17,13 @@ def test_an_anchor_stands_behind_the_line_and_nothing_else_changes() -> None:
         "1. two", "1. two <!-- t-bbbbbbbb -->"
     )
     assert (made.done, made.left) == ((5, 8), ())
+
+
+def test_a_byte_order_mark_stays_and_hides_no_line() -> None:
+    made = stamp.anchor("\ufeff- one\n- two\n", {1: "t-aaaaaaaa"}, Policy(default_lane=Lane.READY))
+    assert made.text == "\ufeff- one <!-- t-aaaaaaaa -->\n- two\n"
+    ticked = stamp.tick("\ufeff## Ready\n- one\n", {2: "x"}, P)
+    assert ticked.text == "\ufeff## Ready\n- [x] one\n"
 
 
 @pytest.mark.parametrize("end", ["  ", "\\", "\t"])
