@@ -60,7 +60,9 @@ class Ask:
 
 def create(task_id: str, title: str, *, held: bool) -> Ask:
     """Write down a new task."""
-    follows = f"it waits until `agentcom task release {task_id}`" if held else "a fitting agent gets it"
+    follows = (
+        f"it waits until `agentcom task release {task_id}`" if held else "a fitting agent gets it as soon as it may run"
+    )
     return Ask("created", f"Add task {task_id}: {title}", {}, follows)
 
 

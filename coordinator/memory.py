@@ -136,6 +136,7 @@ class MemorySource:
     def __init__(self) -> None:
         self._commits: dict[str, _SourceCommit] = {}
         self._tip: str | None = None
+        self.by_people: set[str] = set()
 
     def commit(
         self,
@@ -182,6 +183,10 @@ class MemorySource:
                 folder = f"{top}/{rest.partition('/')[0]}"
                 entries[folder] = Entry("040000", _sha1(folder.encode()), -1)
         return entries
+
+    def strays(self, commit: str) -> tuple[str, ...]:
+        """Return those files in the hub's folders that a test calls a person's (``by_people``)."""
+        return tuple(sorted(self.by_people & self._commits[commit].files.keys()))
 
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
         """Return the contents of blobs by id; an id that is not there, or is larger than ``largest``, is left out."""

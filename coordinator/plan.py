@@ -141,6 +141,9 @@ class SavedSource:
     def entries(self, commit: str) -> Mapping[str, Entry]:
         return self._saved if commit == self.tip_id else self._git.entries(commit)
 
+    def strays(self, commit: str) -> tuple[str, ...]:
+        return self._git.strays(self.head or commit) if commit == self.tip_id and self.head is not None else ()
+
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
         here = self._tree.blobs(oids, largest)
         rest = tuple(oid for oid in oids if oid not in here)

@@ -151,6 +151,10 @@ class Source(Protocol):
         """
         ...
 
+    def strays(self, commit: str) -> tuple[str, ...]:
+        """Return files in the hub's folders, relative to root, that hold what no hub ever wrote there (DECISIONS)."""
+        ...
+
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
         """Return the contents of blobs by id; an id that is not there, or has over ``largest`` bytes, is left out."""
         ...

@@ -100,7 +100,8 @@ def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
 
 
 def _subject(record: Record, task: Task) -> str:
-    who = f" ({record.agent or record.by.name})" if record.agent or record.by.name else ""
+    name = record.by.name if record.by.kind == "person" else record.agent or record.by.name
+    who = f" ({name})" if name else ""
     if record.before is None:
         return f"{task.id}: created{who}: {task.spec.title}"
     if record.before.state is not task.state:

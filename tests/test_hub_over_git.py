@@ -347,3 +347,35 @@ async def test_a_restart_in_a_sha256_repository_changes_no_task(tmp_path: Path) 
         assert again.core.memory.tasks == known
         after = clone.git("rev-list", "--count", "--first-parent", "agentcom/state")
         assert int(after) == int(before) + 1, "the claim alone"
+
+
+async def test_a_persons_edit_of_a_hub_file_is_ignored_and_a_line_says_where_to_edit_instead(clone: Clone) -> None:
+    async with running(clone) as hub:
+        name = open_tasks(hub)["first thing"].id
+        clone.git("merge", "--quiet", "--ff-only", "agentcom/state")
+        await look(hub)
+        assert hub.problems == ()
+        clone.commit({f"status/open/{name}.yaml": "status: done\n", "tasks/backlog/t-mine.yaml": "title: mine\n"})
+        await look(hub)
+        assert said(hub).splitlines() == [
+            f"status/open/{name}.yaml: belongs to the hub: this edit is ignored, "
+            f"say what you want in tasks/{name}.yaml (agentcom task --help)",
+            "tasks/backlog/t-mine.yaml: belongs to the hub: this edit is ignored, "
+            "edit the line in BACKLOG.md, or write tasks/t-mine.yaml",
+        ]
+        assert open_tasks(hub)["first thing"].open
+        clone.commit({"tasks/t-new.yaml": "title: new\n", f"status/open/{name}.yaml": None})
+        await look(hub)
+        clone.git("rm", "-q", "-r", "tasks/backlog")
+        clone.commit()
+        await look(hub)
+        assert hub.problems == ()
+
+
+async def test_what_a_hub_wrote_once_is_no_edit_of_a_person(clone: Clone) -> None:
+    async with running(clone) as hub:
+        clone.git("merge", "--quiet", "--ff-only", "agentcom/state")
+        for number in range(3):
+            clone.commit({"BACKLOG.md": READY + f"- [ ] first thing, {number} times\n"})
+            await look(hub)
+        assert hub.problems == ()

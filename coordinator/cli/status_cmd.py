@@ -101,7 +101,8 @@ def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any) -> None:
 
 def _owner(task: Mapping[str, Any]) -> str:
     owner = task["assigned_to"] or task["last_owner"] or ""
-    return f"{owner}, attempt {task['attempt']}" + (f": {task['question']}" if task["question"] else "")
+    lost = "; orphaned: its line is gone, put it back or `agentcom task cancel ID`" if task["orphaned"] else ""
+    return f"{owner}, attempt {task['attempt']}" + (f": {task['question']}" if task["question"] else "") + lost
 
 
 def _reason(task: Mapping[str, Any]) -> str:

@@ -93,5 +93,5 @@ def rm(task_id: str, directory: Path, push: bool, as_json: bool) -> None:
     how = How(directory, push, as_json)
     with said_plainly():
         desk = sit_down(how)
-        task = find(desk, how, task_id)
+        task = find(desk, how, task_id, wrong_too=True)
         finish(desk, how, task, asking.remove(task), None)

@@ -323,18 +323,22 @@ def _pair_equal(match: _Match, old: dict[int, tuple[str, ...]], new: Mapping[int
 
 
 def _put_back(match: _Match) -> None:
-    """Pair what is left with tasks whose line was gone and that are not finished: the line was put back."""
-    waiting: dict[tuple[str, str], list[int]] = {}
-    for index in range(len(match.old) - 1, match.standing - 1, -1):
-        if not match.taken[index]:
-            for key in match.old[index].keys:
-                waiting.setdefault(key, []).append(index)
-    for new in match.added():
-        queue = waiting.get((match.titles[new], match.headings[new]), [])
-        while queue and match.of_new[new] is None:
-            index = queue.pop()
+    """Pair what is left with tasks whose line was gone and that are not finished: the line was put back.
+
+    First under the heading where it stood, then under any other: as when it is moved in one commit.
+    """
+    for parts in (2, 1):
+        waiting: dict[tuple[str, ...], list[int]] = {}
+        for index in range(len(match.old) - 1, match.standing - 1, -1):
             if not match.taken[index]:
-                match.pair(new, index)
+                for key in dict.fromkeys(key[:parts] for key in match.old[index].keys):
+                    waiting.setdefault(key, []).append(index)
+        for new in match.added():
+            queue = waiting.get((match.titles[new], match.headings[new])[:parts], [])
+            while queue and match.of_new[new] is None:
+                index = queue.pop()
+                if not match.taken[index]:
+                    match.pair(new, index)
 
 
 def _by_hunk(match: _Match, ended: AbstractSet[str]) -> list[tuple[int, int]]:

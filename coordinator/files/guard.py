@@ -119,8 +119,8 @@ def decode(data: bytes, size: int) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         readable = data[: error.start].decode("utf-8")
-        line, _ = place(readable, len(readable))
-        raise Unreadable("the file is not UTF-8", "save it as UTF-8", line) from None
+        line, column = place(readable, len(readable))
+        raise Unreadable("the file is not UTF-8", "save it as UTF-8", line, column) from None
     return text.removeprefix("\ufeff")
 
 

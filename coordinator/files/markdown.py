@@ -32,11 +32,15 @@ _HEAD_CHARS = 4_096
 _CHECK = re.compile(r"\[([ xX/-])\](?:\s+|\Z)")
 _EMOJI_CHECKS = {"✅": DONE, "✔": DONE, "☑": DONE, "❌": CANCELLED, "☐": OPEN, "⬜": OPEN}
 _ANCHOR = re.compile(r"\s*(t-[a-z0-9][a-z0-9-]{0,61})\s*\Z")
-_BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
-_DASH = re.compile(r"\s*(?:[-–—:](?=\s|\Z)|[–—])\s*")
+_BOLD = re.compile(r"(\*{2,3}|__)(?=[^\s*])(.+?)(?<=\S)\1", re.DOTALL)
+_DASH = re.compile(r"\s*(?:[-–—:](?=\s|\Z)|[–—：])\s*")
 _TICKS = re.compile("`+")
 _LINKS = re.compile(r"\[[^\[\]\n]*\]\([^()\n]*\)|<[^<>\s]+>")
 _WORD = re.compile(r'[a-z_]+:"[^"\n]*"|\S+')
+#: Settings of an editor at the top of a file, as Obsidian and page generators keep them.
+_FRONT_MATTER = re.compile(
+    r"\A\ufeff?---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n|[ \t#-][^\n]*\n|\r?\n){0,50}?---[ \t]*\r?(?:\n|\Z)"
+)
 _LABEL = re.compile(r"#([^\W\d_][\w/-]{0,99})\Z")
 _LETTER = re.compile(r"\(([A-D])\)\Z")
 _LEVEL = re.compile(r"P([0-3])\Z")
@@ -84,6 +88,7 @@ def read(data: bytes, policy: Policy, path: str = "BACKLOG.md") -> Parsed | tupl
 
 def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
     """Return the items of a text; ``policy`` names the lanes."""
+    text = _FRONT_MATTER.sub(lambda match: "\n" * match[0].count("\n"), text)
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     blocks = _blocks(_parser().parse(text))
     reader = _Reader(plain, path)
@@ -92,7 +97,7 @@ def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
     ignored = []
     for block in blocks:
         if block.kind == "heading":
-            section.enter(int(block.opening.tag[1:]), block.text)
+            section.enter(int(block.opening.tag[1:]), _without_comments(block.text)[0])
         elif block.kind in ("bullet_list", "ordered_list"):
             lane, known = section.lane()
             for one in block.inner:
@@ -233,10 +238,12 @@ class _Reader:
 
     def item(self, block: _Block, heading: str, lane: Lane, *, only_checked: bool) -> Item | None:
         """Return one list item, None when it counts for nothing."""
-        if not block.inner or block.inner[0].kind not in ("paragraph", "heading"):
+        if not block.inner or block.inner[0].kind not in ("paragraph", "heading", "html_block"):
             return None
         first = block.inner[0]
         content, anchors = _without_comments(first.text)
+        if first.kind == "html_block" and (content == first.text or not content.strip()):
+            return None  # of HTML only a comment may stand in front of an item
         for child in block.inner[1:]:
             if child.kind == "html_block":
                 anchors += _without_comments(child.text)[1]
@@ -245,7 +252,7 @@ class _Reader:
             return None
         words = _Words(self, first.start, first.end)
         title, rest = words.read(content)
-        if not title:
+        if not any(char.isprintable() and not char.isspace() for char in title):
             return None
         for line, column, what, beginning in self._secrets:
             if block.start < line <= block.end:
@@ -385,7 +392,10 @@ class _Words:
     def read(self, content: str) -> tuple[str, str]:
         """Return title and the rest of the first paragraph; words that mean something are taken out of both."""
         head, tail = _cut(content)
-        head = self._leading(head.strip())
+        whole = head.strip()
+        head = self._leading(whole)
+        if head != whole and (dash := _DASH.match(head)) is not None:
+            head = head[dash.end() :]  # `P0 - fix it`
         bold = _BOLD.match(head)
         if bold is not None:
             title, rest = bold[2], self._leading(head[bold.end() :], anywhere=True)

@@ -38,6 +38,8 @@ BACKLOG = "BACKLOG.md"
 POLICY = "agentcom.yaml"
 _FILE_MODES = ("100644", "100755")
 _FOLDER_MODE = "040000"
+#: So many edits in the hub's folders get a line each.
+STRAYS_SHOWN = 20
 #: What a file in a work tree bears instead of a mode when this user may not read it.
 UNREADABLE = "unreadable"
 #: A commit as people name it in a trailer.
@@ -149,6 +151,7 @@ class Observer:
 
         algorithm = emitter.algorithm_of(commit)
         names = {_id(path) for path in task_files}
+        problems += [self._stray(path) for path in self._source.strays(commit)[:STRAYS_SHOWN]]
         authors = self._source.authors(commit, observed)
         tip = authors.get("", Version(commit, Author("", ""), 0))
         compiled = self._look_backlog(commit, observed, entries, known, names, policy, algorithm)
@@ -189,6 +192,17 @@ class Observer:
             confirms=tip.confirms,
             confirmed=any(self._says_the_same(name, entries) for name in tip.confirms),
         )
+
+    def _stray(self, path: str) -> Problem:
+        """Return the line about a person's edit in a folder of the hub, which is ignored: where to edit instead."""
+        name = path.rpartition("/")[2].partition(".")[0]
+        if path.startswith("tasks/backlog/"):
+            hint = f"edit the line in {self._prefix}{BACKLOG}, or write {self._prefix}tasks/{name}.yaml"
+        elif path.startswith("agents/"):
+            hint = f"write {self._prefix}agents/{name}.yaml"
+        else:
+            hint = f"say what you want in {self._prefix}tasks/{name}.yaml (agentcom task --help)"
+        return Problem(self._prefix + path, what="belongs to the hub: this edit is ignored", hint=hint)
 
     def _says_the_same(self, name: str, entries: Mapping[str, Entry]) -> bool:
         """Tell whether a commit that a person named holds the very files of this one."""

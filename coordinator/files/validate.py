@@ -60,6 +60,9 @@ class WorkTree:
             os.close(top)
         return found
 
+    def strays(self, commit: str) -> tuple[str, ...]:
+        return ()
+
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
         found = {oid: self._blobs[oid] for oid in oids if oid in self._blobs}
         return {oid: data for oid, data in found.items() if largest is None or len(data) <= largest}

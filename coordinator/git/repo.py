@@ -30,6 +30,9 @@ STATE_REF = "refs/heads/agentcom/state"
 #: How far back the authors of files are looked up at the first observation, in commits that touch them.
 MAX_AUTHOR_COMMITS = 5000
 
+#: Of so many files in the hub's folders the history is asked whether a hub ever wrote them so; git is slow at that.
+MAX_STRAYS = 20
+
 CONFIRM = "Agentcom-Confirm"
 
 #: The settings that make a clone a partial one.
@@ -274,6 +277,40 @@ class GitSource:
         for folder in ("tasks", "agents"):
             self._add_if_no_folder(entries, commit, folder)
         return entries
+
+    @_named
+    def strays(self, commit: str) -> tuple[str, ...]:
+        """Return files in the hub's folders, relative to root, that hold what no hub ever wrote there.
+
+        Compared with where the two branches met last, with the state branch now, and then, for a few, with its history.
+        """
+        folders = self._layout.hub_paths
+        if not self._git("ls-tree", "--full-tree", "--name-only", commit, "--", *folders):
+            return ()  # nobody pulled the hub's files here
+        state = read_ref(self._repo, self._state_ref)
+        base = "" if state is None else self._merge_base(commit, state)
+        if state is None or not base:
+            return ()
+        how = ("-r", "-z", "--no-renames", "--full-index", "--diff-filter=AMT")
+        out = self._git("diff-tree", *how, base, commit, "--", *folders)
+        rows = out.split(b"\0")[:-1]
+        found = [
+            (head.decode().split(" ")[3], raw.decode("utf-8", "backslashreplace"))
+            for head, raw in zip(rows[::2], rows[1::2], strict=True)
+            if not raw.endswith(b"/.gitattributes")
+        ]
+        now = self._blob_ids([f"{state}:{path}" for _, path in found])
+        odd = [(oid, path) for (oid, path), there in zip(found, now, strict=True) if oid != there]
+        strays = [path for oid, path in odd[:MAX_STRAYS] if not self._ever_written(state, oid, path)]
+        strays += [path for _, path in odd[MAX_STRAYS:]]
+        return tuple(sorted(name for path in strays if (name := self._layout.relative(path)) is not None))
+
+    def _merge_base(self, commit: str, state: str) -> str:
+        out = git("merge-base", commit, state, git_dir=self._repo.common_dir, check=False)
+        return out.decode().partition("\n")[0].strip()
+
+    def _ever_written(self, state: str, oid: str, path: str) -> bool:
+        return bool(self._git("log", "--first-parent", "-n1", "--format=%H", f"--find-object={oid}", state, "--", path))
 
     @_named
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:

@@ -34,6 +34,9 @@ class Snapshot:
     def entries(self, commit: str) -> Mapping[str, Entry]:
         return self.files
 
+    def strays(self, commit: str) -> tuple[str, ...]:
+        return ()
+
     def blobs(self, oids: tuple[str, ...], largest: int | None = None) -> Mapping[str, bytes]:
         return read_blobs(self.repo.common_dir, oids, largest)
 

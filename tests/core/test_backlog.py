@@ -249,3 +249,11 @@ def test_no_check_mark_and_an_open_box_are_the_same_item():
     first = carry(BacklogMap(), [version("A", "A")])
     boxed = [replace(item, check=NO_CHECK) for item in version("A", "A")]
     assert [e.id for e in carry(first.map, [boxed]).map.entries] == [e.id for e in first.map.entries]
+
+
+def test_a_line_that_is_put_back_under_another_heading_is_its_task_again():
+    """Cut here in one commit, pasted there in the next: as if it had been moved in one."""
+    first = carry(BacklogMap(), [version("Ready/do it", "Ready/else")])
+    gone = carry(first.map, [version("Ready/else")])
+    back = carry(gone.map, [version("Ready/else", "Now/do it")])
+    assert ids(back)["do it"] == ids(first)["do it"]

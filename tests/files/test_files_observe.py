@@ -199,7 +199,7 @@ def test_a_backlog_that_cannot_be_read_leaves_the_last_one_in_force(people):
             people.restart()
         seen = people.look()
         assert (seen.specs, seen.places, seen.backlog) == (before.specs, before.places, before.backlog)
-        assert said(seen) == ["BACKLOG.md:2: the file is not UTF-8, save it as UTF-8"]
+        assert said(seen) == ["BACKLOG.md:2:3: the file is not UTF-8, save it as UTF-8"]
 
 
 def test_a_removed_line_is_gone_and_a_draft_never_was_a_task(people):

@@ -50,9 +50,9 @@ def test_sixty_kilobytes_of_brackets_do_not_kill_the_process():
         (b"? [a]\n: 1", (1, 3, "a key must be one word")),
         (b"'': 1", (1, 1, "an empty key")),
         (b"a: \x00", (1, 4, "control character U+0000")),
-        (b"a: 1\nb: \xff", (2, 0, "the file is not UTF-8")),
+        (b"a: 1\nb: \xff", (2, 4, "the file is not UTF-8")),
         (b"a: 1\rb: 2\r\nc: \x00", (3, 4, "control character U+0000")),
-        (b"a: 1\rb: \xff", (2, 0, "the file is not UTF-8")),
+        (b"a: 1\rb: \xff", (2, 4, "the file is not UTF-8")),
         (b"%TAG ! tag:x,1:\n--- a", (1, 1, "a %TAG line")),
     ],
 )

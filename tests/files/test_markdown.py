@@ -319,3 +319,40 @@ def test_a_key_that_nobody_knows_is_kept_as_text_and_reported_where_it_stands_am
 def test_a_colon_in_plain_words_is_no_key(title):
     item, problems = one(f"- [ ] {title}\n")
     assert (item.title, problems) == (title, [])
+
+
+def test_a_comment_in_a_heading_or_before_an_item_takes_nothing_away():
+    parsed = parse("## Ready <!-- agents take from here -->\n- one\n- <!-- t-lead1234 --> two\n- <b>html</b>\n")
+    assert [(item.title, item.anchor) for item in parsed.items] == [
+        ("one", None),
+        ("two", "t-lead1234"),
+        ("<b>html</b>", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "title", "description"),
+    [
+        ("***Both*** - x", "Both", "x"),
+        ("P0 - fix the crash", "fix the crash", ""),
+        ("(A) **Fix** - it", "Fix", "it"),
+        ("**添加暗色模式**：用户需要它", "添加暗色模式", "用户需要它"),
+    ],
+)
+def test_titles_end_where_people_mean_them_to(line, title, description):
+    item, _ = one(f"- {line}\n")
+    assert (item.title, item.description) == (title, description)
+
+
+@pytest.mark.parametrize("title", ["\u200b", "**\u200b**", "\u2060 \u200d"])
+def test_what_nobody_can_see_is_no_title(title):
+    parsed = parse(f"## Ready\n- {title}\n")
+    assert parsed.items == ()
+    assert [one.why for one in parsed.ignored] == ["it has no title"]
+
+
+def test_the_settings_of_an_editor_at_the_top_are_no_heading():
+    text = "---\nkanban-plugin: basic\ntags: [a]\n---\n\n- one\n"
+    (item,) = parse(text, default_lane=Lane.READY).items
+    assert (item.title, item.line, item.lane) == ("one", 6, Lane.READY)
+    assert [item.title for item in parse("---\n\ntext\n\n---\n\n## Ready\n- two\n").items] == ["two"]
