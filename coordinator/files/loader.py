@@ -250,8 +250,8 @@ def _disclosed(path: str, data: bytes, root: Node | None) -> Problems:
     except Unreadable:
         return ()  # it is refused as a whole, and never shown
     found: dict[tuple[int, int], Problem] = {}
-    for one in secrets.find(text):
-        line, column = guard.place(text, one.start)
+    secret = secrets.find(text)
+    for one, (line, column) in zip(secret, guard.places(text, [one.start for one in secret]), strict=True):
         what = f"looks like {one.what} ({secrets.beginning(text[one.start : one.end])})"
         found[line, column] = Problem(path, line, column, "", what, secrets.advice(one.what))
     if isinstance(root, Map):
