@@ -27,7 +27,7 @@ from yaml import (
 )
 
 from coordinator.files import limits
-from coordinator.files.secrets import hide
+from coordinator.files.problem import shown
 
 #: True when PyYAML came with libyaml; without it the same events come from its pure parser, ten times slower.
 FAST = bool(yaml.__with_libyaml__)
@@ -209,7 +209,7 @@ def _compose(get_event: Callable[[], Any], bounds: Bounds, meant: Mapping[int, s
                 raise _at(event, "a %TAG line", "delete it")
             continue
         elif kind is AliasEvent:
-            raise _at(event, f"the alias *{hide(event.anchor)}", "write the value out")
+            raise _at(event, f"the alias *{shown(event.anchor)}", "write the value out")
         elif kind is StreamStartEvent or kind is DocumentEndEvent:
             continue
         else:  # pragma: no cover - PyYAML has no other events
@@ -232,7 +232,7 @@ def _key(top: Any, node: Any, event: Any) -> str:
         raise _at(event, "an empty key", "write the name before the colon")
     if key in top:
         line, _ = top.marks[key]
-        raise _at(event, f"the key {hide(key)} stands twice", f"delete one (the first is in line {line})")
+        raise _at(event, f"the key {shown(key)} stands twice", f"delete one (the first is in line {line})")
     top.marks[key] = (node.line, node.column)
     return key
 
@@ -243,8 +243,8 @@ def _at(event: Any, what: str, hint: str) -> Unreadable:
 
 def _refused(event: Any) -> Unreadable:
     if event.anchor is not None:
-        return _at(event, f"the anchor &{hide(event.anchor)}", "delete it and write values out where they are used")
-    return _at(event, f"the tag {hide(event.tag)}", 'delete it; a text that begins with ! needs quotes: "!..."')
+        return _at(event, f"the anchor &{shown(event.anchor)}", "delete it and write values out where they are used")
+    return _at(event, f"the tag {shown(event.tag)}", 'delete it; a text that begins with ! needs quotes: "!..."')
 
 
 #: Part of the parser's message -> what to do about it.

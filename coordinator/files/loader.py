@@ -16,7 +16,7 @@ from coordinator.core.task import ID_PATTERN, Answer, Attempt, Decision, Origin,
 from coordinator.files import guard, limits, reader, schema, secrets
 from coordinator.files.convert import free
 from coordinator.files.guard import Map, Node, Scalar, Seq, Unreadable
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 
 Problems = tuple[Problem, ...]
 
@@ -275,7 +275,7 @@ def _named_secrets(field: str, key: str, node: Node) -> Iterator[tuple[str, Scal
                 yield from _named_secrets(f"{field}[{number}]", "", value)
         case _:
             if secrets.names_a_secret(key, node.value):
-                yield secrets.hide(field), node
+                yield shown(field), node
 
 
 def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:

@@ -23,7 +23,7 @@ from coordinator.files import blocks, convert, guard, limits, secrets
 from coordinator.files.blocks import Block
 from coordinator.files.convert import suggest
 from coordinator.files.guard import Unreadable
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 
 #: Words are looked for in so many characters of an item's first paragraph; what follows is description.
 _HEAD_CHARS = 4_096
@@ -432,7 +432,7 @@ class _Words:
         match = _KEYED.match(word)
         hint = suggest(match[1], tuple(KEYS)) if match is not None and len(match[1]) > 2 else ""
         if hint:
-            self._report(word, secrets.hide(word), "unknown word, kept as text", hint)
+            self._report(word, shown(word), "unknown word, kept as text", hint)
 
     def _take(self, word: str) -> None:
         """Put one word into the fields."""

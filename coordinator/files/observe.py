@@ -29,8 +29,7 @@ from coordinator.core.backlog import (
 from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Origin, Spec
 from coordinator.files import emitter, limits, loader, markdown
-from coordinator.files.convert import shown
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, SourceUnreadable, Version
 
 BACKLOG = "BACKLOG.md"
