@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from coordinator.core.task import ID_PATTERN, is_id
 from coordinator.files import limits, secrets
 from coordinator.files.guard import Map, Node, Scalar, Seq
+from coordinator.files.problem import CONTROL, shown
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,40})?)([smhd])\Z")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -28,7 +29,6 @@ _TIME = re.compile(
 _INTEGER = re.compile(r"-?[0-9]+\Z")
 _YES = frozenset("yes y on 1 true".split())
 _NO = frozenset("no n off 0 false".split())
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?\Z")
 #: Longest run of digits that is read as a number; longer ones stay text.
 _DIGITS = 400
@@ -59,13 +59,6 @@ def kind_of(node: object) -> str:
             return "nothing"
         case _:
             return "a word"
-
-
-def shown(text: str) -> str:
-    """Return ``text`` short, in one line and without secrets, for a message."""
-    text = secrets.hide(text)
-    flat = " ".join(_CONTROL.sub(" ", text).split())
-    return (flat or '""') if len(flat) <= 60 else flat[:57] + "..."
 
 
 def suggest(word: str, known: tuple[str, ...], otherwise: str = "") -> str:
@@ -113,7 +106,7 @@ def word(node: object) -> str:
     value = text(node, "a word").strip()
     if not value:
         raise wrong("expected a word, got an empty text", "write one, or delete the line")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise wrong("expected one line", "put it on one line")
     if len(value) > limits.WORD_CHARS:
         raise wrong(f"longer than {limits.WORD_CHARS} characters", "make it shorter")

@@ -13,12 +13,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from coordinator.core.backlog import NO_CHECK, Item
 from coordinator.core.policy import Lane, Policy
-from coordinator.files import markdown
+from coordinator.files import blocks, markdown
 from coordinator.files.markdown import Parsed, lane_of
 from coordinator.files.problem import Problem
 
@@ -100,15 +99,15 @@ def _place(
 
 
 def _top_level(text: str) -> list[Token]:
-    tokens = MarkdownIt("commonmark").parse(text.removeprefix("\ufeff"))
+    tokens = blocks.tokens(text.removeprefix("\ufeff"))
     return [token for token in tokens if token.level == 0 or (token.type == "inline" and token.level == 1)]
 
 
 def _block_before(tokens: Sequence[Token], line: int) -> Token | None:
     """Return the last block that begins above ``line``."""
     above = [token for token in tokens if token.nesting >= 0 and token.map is not None and token.map[0] < line]
-    blocks = [token for token in above if token.type != "inline"]
-    return blocks[-1] if blocks else None
+    begun = [token for token in above if token.type != "inline"]
+    return begun[-1] if begun else None
 
 
 def _bullet(text: str, line: int) -> str:

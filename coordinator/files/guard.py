@@ -7,7 +7,8 @@ schema converts them. This module knows no schema.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +27,14 @@ from yaml import (
 )
 
 from coordinator.files import limits
-from coordinator.files.secrets import hide
+from coordinator.files.problem import shown
 
 #: True when PyYAML came with libyaml; without it the same events come from its pure parser, ten times slower.
 FAST = bool(yaml.__with_libyaml__)
 
 #: The characters of ASCII that may stand in a file: deleting them from its bytes is much faster than a search.
 _PRINTABLE = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
+_LINE_END = re.compile("\r\n|\r|\n")
 _BREAKS = re.compile("[\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -207,7 +209,7 @@ def _compose(get_event: Callable[[], Any], bounds: Bounds, meant: Mapping[int, s
                 raise _at(event, "a %TAG line", "delete it")
             continue
         elif kind is AliasEvent:
-            raise _at(event, f"the alias *{hide(event.anchor)}", "write the value out")
+            raise _at(event, f"the alias *{shown(event.anchor)}", "write the value out")
         elif kind is StreamStartEvent or kind is DocumentEndEvent:
             continue
         else:  # pragma: no cover - PyYAML has no other events
@@ -230,7 +232,7 @@ def _key(top: Any, node: Any, event: Any) -> str:
         raise _at(event, "an empty key", "write the name before the colon")
     if key in top:
         line, _ = top.marks[key]
-        raise _at(event, f"the key {hide(key)} stands twice", f"delete one (the first is in line {line})")
+        raise _at(event, f"the key {shown(key)} stands twice", f"delete one (the first is in line {line})")
     top.marks[key] = (node.line, node.column)
     return key
 
@@ -241,8 +243,8 @@ def _at(event: Any, what: str, hint: str) -> Unreadable:
 
 def _refused(event: Any) -> Unreadable:
     if event.anchor is not None:
-        return _at(event, f"the anchor &{hide(event.anchor)}", "delete it and write values out where they are used")
-    return _at(event, f"the tag {hide(event.tag)}", 'delete it; a text that begins with ! needs quotes: "!..."')
+        return _at(event, f"the anchor &{shown(event.anchor)}", "delete it and write values out where they are used")
+    return _at(event, f"the tag {shown(event.tag)}", 'delete it; a text that begins with ! needs quotes: "!..."')
 
 
 #: Part of the parser's message -> what to do about it.
@@ -307,6 +309,13 @@ def place(text: str, offset: int) -> tuple[int, int]:
     start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
     ends = text.count("\n", 0, offset) + text.count("\r", 0, offset) - text.count("\r\n", 0, offset)
     return ends + 1, offset - start + 1
+
+
+def places(text: str, offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the places of many offsets; the text is gone through once."""
+    starts = [0, *(match.end() for match in _LINE_END.finditer(text))] if offsets else []
+    lines = [bisect_right(starts, offset) for offset in offsets]
+    return [(line, offset - starts[line - 1] + 1) for line, offset in zip(lines, offsets, strict=True)]
 
 
 def _stand_ins(text: str) -> dict[str, str]:

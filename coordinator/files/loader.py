@@ -16,7 +16,7 @@ from coordinator.core.task import ID_PATTERN, Answer, Attempt, Decision, Origin,
 from coordinator.files import guard, limits, reader, schema, secrets
 from coordinator.files.convert import free
 from coordinator.files.guard import Map, Node, Scalar, Seq, Unreadable
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 
 Problems = tuple[Problem, ...]
 
@@ -250,8 +250,8 @@ def _disclosed(path: str, data: bytes, root: Node | None) -> Problems:
     except Unreadable:
         return ()  # it is refused as a whole, and never shown
     found: dict[tuple[int, int], Problem] = {}
-    for one in secrets.find(text):
-        line, column = guard.place(text, one.start)
+    secret = secrets.find(text)
+    for one, (line, column) in zip(secret, guard.places(text, [one.start for one in secret]), strict=True):
         what = f"looks like {one.what} ({secrets.beginning(text[one.start : one.end])})"
         found[line, column] = Problem(path, line, column, "", what, secrets.advice(one.what))
     if isinstance(root, Map):
@@ -275,7 +275,7 @@ def _named_secrets(field: str, key: str, node: Node) -> Iterator[tuple[str, Scal
                 yield from _named_secrets(f"{field}[{number}]", "", value)
         case _:
             if secrets.names_a_secret(key, node.value):
-                yield secrets.hide(field), node
+                yield shown(field), node
 
 
 def _id_of(path: str, reserved: tuple[str, ...]) -> tuple[str, Problems]:

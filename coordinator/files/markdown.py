@@ -9,22 +9,21 @@ however it is written: a file within the limits takes seconds at worst.
 import hashlib
 import re
 import textwrap
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from pydantic_core import PydanticCustomError
 
 from coordinator.core.backlog import CANCELLED, DONE, NO_CHECK, OPEN, Item, fold
 from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Priority
-from coordinator.files import convert, guard, limits, secrets
+from coordinator.files import blocks, convert, guard, limits, secrets
+from coordinator.files.blocks import Block
 from coordinator.files.convert import suggest
 from coordinator.files.guard import Unreadable
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 
 #: Words are looked for in so many characters of an item's first paragraph; what follows is description.
 _HEAD_CHARS = 4_096
@@ -90,12 +89,12 @@ def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
     """Return the items of a text; ``policy`` names the lanes."""
     text = _FRONT_MATTER.sub(lambda match: "\n" * match[0].count("\n"), text)
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
-    blocks = _blocks(_parser().parse(text))
+    outline = blocks.tree(text)
     reader = _Reader(plain, path)
-    section = _Section(policy, headings=any(block.kind == "heading" for block in blocks))
+    section = _Section(policy, headings=any(block.kind == "heading" for block in outline))
     items = []
     ignored = []
-    for block in blocks:
+    for block in outline:
         if block.kind == "heading":
             section.enter(int(block.opening.tag[1:]), _without_comments(block.text)[0])
         elif block.kind in ("bullet_list", "ordered_list"):
@@ -109,7 +108,7 @@ def parse(text: str, policy: Policy, path: str = "BACKLOG.md") -> Parsed:
     return Parsed(tuple(items), tuple(reader.problems), tuple(ignored))
 
 
-def _first_words(block: "_Block") -> str:
+def _first_words(block: Block) -> str:
     text = _without_comments(block.inner[0].text)[0]
     return textwrap.shorten(text, 80, placeholder="…")
 
@@ -118,51 +117,7 @@ def _why_ignored(*, known: bool) -> str:
     return "it has no title" if known else "its heading is no lane; write `- [ ]` for a draft, or put it under Ready"
 
 
-@cache
-def _parser() -> MarkdownIt:
-    """Block structure only: the words inside a paragraph are read here. A table's rows begin no list without help."""
-    parser = MarkdownIt("commonmark")
-    parser.core.ruler.enableOnly(["normalize", "block"])
-    return parser
-
-
-# --- blocks ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Block:
-    """One block with the blocks inside it; ``text`` is the source of a paragraph or heading."""
-
-    kind: str
-    opening: Token
-    inner: list["_Block"] = field(default_factory=list)
-    text: str = ""
-
-    @property
-    def start(self) -> int:
-        return self.opening.map[0] if self.opening.map else 0
-
-    @property
-    def end(self) -> int:
-        return self.opening.map[1] if self.opening.map else 0
-
-
-def _blocks(tokens: list[Token]) -> list[_Block]:
-    """Fold the flat tokens into a tree, without recursion."""
-    root: list[_Block] = []
-    stack: list[_Block] = []
-    for token in tokens:
-        if token.type == "inline":
-            if stack:
-                stack[-1].text = token.content
-        elif token.nesting == -1:
-            stack.pop()
-        else:
-            block = _Block(token.type.removesuffix("_open"), token, text=token.content)
-            (stack[-1].inner if stack else root).append(block)
-            if token.nesting == 1:
-                stack.append(block)
-    return root
+# --- where items stand ----------------------------------------------------------------------------------------------
 
 
 class _Section:
@@ -230,13 +185,14 @@ class _Reader:
     def __init__(self, text: str, path: str) -> None:
         self._lines = text.split("\n")
         self._path = path
+        found = secrets.find(text)
         self._secrets = [
-            (*guard.place(text, one.start), one.what, secrets.beginning(text[one.start : one.end]))
-            for one in secrets.find(text)
+            (*place, one.what, secrets.beginning(text[one.start : one.end]))
+            for one, place in zip(found, guard.places(text, [one.start for one in found]), strict=True)
         ]
         self.problems: list[Problem] = []
 
-    def item(self, block: _Block, heading: str, lane: Lane, *, only_checked: bool) -> Item | None:
+    def item(self, block: Block, heading: str, lane: Lane, *, only_checked: bool) -> Item | None:
         """Return one list item, None when it counts for nothing."""
         if not block.inner or block.inner[0].kind not in ("paragraph", "heading", "html_block"):
             return None
@@ -254,11 +210,11 @@ class _Reader:
         title, rest = words.read(content)
         if not any(char.isprintable() and not char.isspace() for char in title):
             return None
-        for line, column, what, beginning in self._secrets:
-            if block.start < line <= block.end:
-                title = secrets.hide(title)
-                words.valid = False
-                self.report(line, column, "", f"looks like {what} ({beginning})", secrets.advice(what))
+        disclosed = self._secrets_in(block)
+        title = secrets.hide(title) if disclosed else title
+        for line, column, what, beginning in disclosed:
+            words.valid = False
+            self.report(line, column, "", f"looks like {what} ({beginning})", secrets.advice(what))
         pieces, acceptance = self._children(block.inner[1:])
         whole = ""
         if len(title) > limits.TITLE_CHARS:
@@ -281,11 +237,16 @@ class _Reader:
             **words.fields,
         )
 
-    def _children(self, blocks: list[_Block]) -> tuple[list[str], tuple[str, ...]]:
+    def _secrets_in(self, block: Block) -> list[tuple[int, int, str, str]]:
+        """Return line, column, kind and beginning of every secret in a block."""
+        begin, end = (bisect_right(self._secrets, line, key=lambda one: one[0]) for line in (block.start, block.end))
+        return self._secrets[begin:end]
+
+    def _children(self, below: list[Block]) -> tuple[list[str], tuple[str, ...]]:
         """Return what stands below an item: texts for its description, and nested ``- [ ]`` as acceptance criteria."""
         pieces: list[str] = []
         acceptance: list[str] = []
-        for block in blocks:
+        for block in below:
             if block.kind == "html_block":
                 continue
             if block.kind not in ("bullet_list", "ordered_list"):
@@ -303,14 +264,14 @@ class _Reader:
                 pieces.append("\n".join(kept))
         return pieces, tuple(text for text in acceptance if text)
 
-    def _source(self, block: _Block) -> str:
+    def _source(self, block: Block) -> str:
         """Return the lines of a block as they were written, without the indentation they share."""
         source = "\n".join(self._lines[block.start : block.end])
         if len(source) > limits.DESCRIPTION_BYTES:
             return source  # nobody will see it: the item is refused for its length
         return textwrap.dedent(source.expandtabs(4)).strip("\n").rstrip()
 
-    def _digest(self, block: _Block) -> str:
+    def _digest(self, block: Block) -> str:
         raw = "\n".join(self._lines[block.start : block.end])
         text = " ".join(_MARKER.sub("", raw, count=1).split())
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -482,7 +443,7 @@ class _Words:
         other = f"known are {', '.join(f'{key}:' for key in KEYS)}" if among_words else ""
         hint = suggest(match[1], tuple(KEYS), other) if match is not None and len(match[1]) > 2 else ""
         if hint:
-            self._report(word, secrets.hide(word), "unknown word, kept as text", hint)
+            self._report(word, shown(word), "unknown word, kept as text", hint)
 
     def _take(self, word: str) -> None:
         """Put one word into the fields."""

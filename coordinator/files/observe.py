@@ -30,8 +30,7 @@ from coordinator.core.graph import circles, spell
 from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Origin, Spec
 from coordinator.files import emitter, limits, loader, markdown
-from coordinator.files.convert import shown
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, SourceUnreadable, Version
 
 BACKLOG = "BACKLOG.md"

@@ -3,7 +3,13 @@
 This module knows no kind of file.
 """
 
+import re
 from dataclasses import dataclass, replace
+
+from coordinator.files import secrets
+
+#: What is no text of one line, and steers a terminal.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,3 +40,9 @@ class Problem:
     def anywhere(self) -> "Problem":
         """Return the same mistake without its line: other edits of the file move it."""
         return replace(self, line=0, column=0)
+
+
+def shown(text: str) -> str:
+    """Return ``text`` short, in one line and without secrets, for a message."""
+    flat = " ".join(CONTROL.sub(" ", secrets.hide(text)).split())
+    return (flat or '""') if len(flat) <= 60 else flat[:57] + "..."

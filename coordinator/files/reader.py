@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from coordinator.files import convert, secrets
-from coordinator.files.convert import kind_of, shown, suggest
+from coordinator.files.convert import kind_of, suggest
 from coordinator.files.guard import Map, Node, Scalar, Seq
-from coordinator.files.problem import Problem
+from coordinator.files.problem import Problem, shown
 from coordinator.files.schema import Model
 
 #: What people write instead -> the key that is meant, where spelling alone would not find it.

@@ -18,6 +18,7 @@ from coordinator.core.task import RESERVED_IDS, End, Origin, Priority
 from coordinator.files import convert, limits
 from coordinator.files.convert import kind_of, wrong
 from coordinator.files.guard import Map, Scalar, Seq
+from coordinator.files.problem import shown
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ _IN_BRACKETS = re.compile(r"[\w][\w ,./@-]{0,50}\Z")
 def _list(node: object) -> object:
     if not isinstance(node, Seq):
         short = isinstance(node, Scalar) and _IN_BRACKETS.match(node.value)
-        hint = f"write [{convert.shown(short[0])}]" if short else 'write "- " before each entry'
+        hint = f"write [{shown(short[0])}]" if short else 'write "- " before each entry'
         raise wrong(f"expected a list, got {kind_of(node)}", hint)
     return node
 
@@ -60,7 +61,7 @@ def _review(node: object) -> bool:
     value = convert.text(node, "required or none")
     if value in ("required", "none"):
         return value == "required"
-    raise wrong(f"expected required or none, got {convert.shown(value)}", "write review: required, or delete the line")
+    raise wrong(f"expected required or none, got {shown(value)}", "write review: required, or delete the line")
 
 
 def _lane(node: object) -> Lane:
@@ -92,7 +93,7 @@ def _root(node: object) -> str:
     parts = value.split("/")
     odd = "\\" in value or "  " in value or not value.isprintable()  # it must come back whole from a line of a commit
     if value != "." and (odd or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)):
-        raise wrong(f"{convert.shown(value)} is no folder of the repository", "write a relative path such as .agentcom")
+        raise wrong(f"{shown(value)} is no folder of the repository", "write a relative path such as .agentcom")
     return value
 
 

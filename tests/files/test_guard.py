@@ -49,6 +49,7 @@ def test_sixty_kilobytes_of_brackets_do_not_kill_the_process():
         (b"a: 1\n---\nb: 2", (2, 1, "a second document")),
         (b"? [a]\n: 1", (1, 3, "a key must be one word")),
         (b"'': 1", (1, 1, "an empty key")),
+        (b'"a\\nb": 1\n"a\\nb": 2', (2, 1, "the key a b stands twice")),
         (b"a: \x00", (1, 4, "control character U+0000")),
         (b"a: 1\nb: \xff", (2, 4, "the file is not UTF-8")),
         (b"a: 1\rb: 2\r\nc: \x00", (3, 4, "control character U+0000")),

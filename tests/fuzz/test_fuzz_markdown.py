@@ -2,15 +2,18 @@
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from support import hostile_backlog
 from support.claims import LINE_END, problems_are_sound
 from support.fuzzing import fuzz, no_hang
 
 from coordinator.core.backlog import BacklogMap, MapEntry, carry, spec_of
 from coordinator.core.policy import Lane, Policy
-from coordinator.files import edit, emitter, guard, limits, loader, markdown, stamp
+from coordinator.files import blocks, edit, emitter, guard, limits, loader, markdown, stamp
 
 PATH = "BACKLOG.md"
+#: Seconds of computing for a file with as many items as are allowed.
+LONG_CPU_S = 5.0
 POLICIES = st.sampled_from([Policy(), Policy(default_lane=Lane.READY)])
 
 
@@ -46,15 +49,27 @@ def test_any_backlog_is_items_and_mistakes_with_places_in_it(data, policy):
 
 @fuzz("long backlogs")
 @given(hostile_backlog.repetitions)
+@example((["a", "b", "> ## Ready"], "\n", 60_000))
+@example((["- ghp_" + "a1B" * 15], "\n", 250_000))
 def test_a_few_lines_over_and_over_cost_no_more_than_their_length(some):
     data = hostile_backlog.over_and_over(*some)
-    with no_hang():
+    with no_hang(LONG_CPU_S):
         parsed = markdown.read(data, Policy())
     if isinstance(parsed, markdown.Parsed):
         with no_hang():
             carried = carry(BacklogMap(), [parsed.items])
         with no_hang():
             carry(carried.map, [parsed.items[::-1], parsed.items[1:]])
+
+
+@fuzz("quotes")
+@given(hostile_backlog.quotes | hostile_backlog.texts)
+def test_blocks_are_those_of_commonmark_however_quotes_end(text):
+    with no_hang():
+        found = blocks.tokens(text)
+    standard = MarkdownIt("commonmark")
+    standard.core.ruler.enableOnly(["normalize", "block"])
+    assert found == standard.parse(text)
 
 
 @fuzz("line ends")

@@ -47,6 +47,7 @@ def test_any_agent_file_is_an_agent_or_a_list_of_mistakes_in_it(data):
 @fuzz("policy files")
 @given(hostile.yaml_files("policy"))
 @example(b"\xef\xbb\xbftimeouts:\r\x1f\r  lost_after: 120s\r")
+@example(b"{\xc2\x85: [],\xc2\x85")
 @example(b"root: no\rroot: sk-ant-a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1\r")
 def test_any_policy_file_is_a_policy_or_a_list_of_mistakes_in_it(data):
     with no_hang():

@@ -215,11 +215,20 @@ files = st.one_of(
 )
 
 
+#: Texts of little but quotes, and what ends them.
+quotes = st.lists(
+    st.builds(
+        "{}{}".format,
+        st.sampled_from(["> ", ">", "> > ", ">>> ", "", "", "   > ", "    > ", "- > ", "  > ", ">\t", "> - "]),
+        st.sampled_from(["a", "a", "", "## a", "```", "- a", "2) a", "<div>", "---", "===", "[a]: b", "    a", "<!--"]),
+    ),
+    max_size=80,
+).map("\n".join)
 #: A few lines, what stands between them, and how many bytes they shall become.
 repetitions = st.tuples(
     st.lists(_backlog_lines, min_size=1, max_size=3),
     st.sampled_from(["\n", "\n", "", " ", "\n\n"]),
-    st.sampled_from([20_000, 60_000, 250_000]),
+    st.sampled_from([20_000, 60_000, 60_000, 250_000]),
 )
 
 
