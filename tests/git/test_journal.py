@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from support.repo import Clone, git_env, make_bare, make_repo
 
-from coordinator.git import journal
-from coordinator.git.journal import HUB_ATTRIBUTES, SCRATCH_REF, GitStore, InvariantBroken
+from coordinator.git import branch, journal, leftovers, plain
+from coordinator.git.branch import InvariantBroken
+from coordinator.git.journal import HUB_ATTRIBUTES, GitStore
 from coordinator.git.message import compose
+from coordinator.git.plain import SCRATCH_REF
 from coordinator.git.repo import STATE_REF, find_repo, read_ref
 from coordinator.git.run import GitError
 from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, StoreError
@@ -233,7 +235,7 @@ def test_a_stale_scratch_ref_is_harmless(clone: Clone, store: GitStore, content:
 def test_locks_left_by_a_killed_flush_do_not_stop_the_next_hub(
     clone: Clone, store: GitStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "STALE_LOCK_S", 0.01)
+    monkeypatch.setattr(leftovers, "STALE_LOCK_S", 0.01)
     for ref in (SCRATCH_REF, f"refs/heads/{STATE}"):
         (clone.path / f".git/{ref}.lock").write_text("")
     again = GitStore(clone.repo)
@@ -256,8 +258,8 @@ def test_fast_import_that_answers_but_does_not_move_its_ref_is_noticed(
     clone: Clone, store: GitStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = clone.head(STATE)
-    real = journal.read_ref
-    monkeypatch.setattr(journal, "read_ref", lambda repo, ref: before if ref == SCRATCH_REF else real(repo, ref))
+    real = plain.read_ref
+    monkeypatch.setattr(plain, "read_ref", lambda repo, ref: before if ref == SCRATCH_REF else real(repo, ref))
     with pytest.raises(ReadOnly, match="not moved"):
         store.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert clone.head(STATE) == before
@@ -319,7 +321,7 @@ def test_what_git_says_decides_between_trying_again_and_stopping(
 
     before = clone.head(STATE)
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "git", fail)
+        patch.setattr(branch, "git", fail)
         with pytest.raises(error):
             store.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert clone.head(STATE) == before
@@ -341,7 +343,7 @@ def test_a_tree_that_is_not_the_sources_never_reaches_the_branch(
 ) -> None:
     before = clone.head(STATE)
     source = clone.commit({"BACKLOG.md": "- [ ] two\n"})
-    monkeypatch.setattr(journal, "_change", lambda old, new: iter(()))
+    monkeypatch.setattr(plain, "_change", lambda old, new: iter(()))
     with pytest.raises(InvariantBroken, match=r"BACKLOG\.md"):
         store.flush((commit(source=source),))
     assert clone.head(STATE) == before
