@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from coordinator.git.durable import fsync, fsync_loose
-from coordinator.git.message import EPOCH, HUB_EMAIL, clean_email, clean_name, parse_trailers, trailer
+from coordinator.git.message import EPOCH, HUB_EMAIL, HUB_NAME, clean_email, clean_name, parse_trailers, trailer
 from coordinator.git.objects import CommitObject, read_commits
 from coordinator.git.parts import Layout, Part
 from coordinator.git.repo import Repo, read_ref
@@ -28,17 +28,11 @@ FLUSH_TIMEOUT_S = 120.0
 BY_HUB = ("--first-parent", "-E", f"--committer=<{re.escape(HUB_EMAIL)}>")
 
 _DURABLE = ("core.fsync=all", "core.fsyncMethod=fsync", "fastimport.unpackLimit=0")
-_NO_SPACE = frozenset(
+#: Why a system call fails when the surroundings, not the data, are at fault.
+_MAY_HEAL = frozenset(
     {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
+        *(errno.ENOMEM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),  # the last three: something stands in the way
     }
 )
 #: What git says when the surroundings, not the data, are at fault: nothing was written, and a retry may work.
@@ -196,9 +190,17 @@ class StateBranch:
 
     def failed_here(self, error: OSError) -> Fatal | ReadOnly:
         """Return what a failed system call other than fsync means for the hub."""
-        if error.errno in _NO_SPACE:
+        if error.errno in _MAY_HEAL:
             return ReadOnly(f"{self.name}: nothing was written: {error}")
         return Fatal(f"{self.name} cannot be written: {error}")
+
+
+def stamps(commit: Commit) -> bytes:
+    """Return the lines ``author`` and ``committer`` of a commit, as git stores them."""
+    seconds = commit.time_ms // 1000
+    name, email = clean_name(commit.author.name, commit.author.email), clean_email(commit.author.email)
+    author = f"author {name} <{email}> {seconds} +0000\n"
+    return f"{author}committer {HUB_NAME} <{HUB_EMAIL}> {seconds} +0000\n".encode()
 
 
 def is_hub_commit(commit: CommitObject) -> bool:

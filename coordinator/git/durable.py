@@ -37,6 +37,13 @@ def fsync_handle(handle: int, path: Path) -> None:
         raise Fatal(f"{path} could not be made durable (fsync failed): {error}") from error
 
 
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of ``data`` to an open file. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
 def fsync_loose(store: Path, oids: Iterable[str] | None = None) -> None:
     """Fsync these loose objects of an object store, or every one, and their folders. Raises Fatal, OSError.
 

@@ -1,17 +1,19 @@
 """The journal: the hub's state branch in a real repository.
 
-This module decides what the branch says and when a flush may be written; how it is written is an engine's own business
-(``plain``). It never touches a work tree, an index or another branch. It knows no task.
+This module decides what the branch says, when a flush may be written and by which engine: ``packwriter`` where it can,
+``plain`` everywhere else. It never touches a work tree, an index or another branch. It knows no task.
 """
 
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from coordinator.git.branch import BY_HUB, FLUSH_TIMEOUT_S, StateBranch, Writer, is_hub_commit
 from coordinator.git.leftovers import remove_leftovers
 from coordinator.git.message import ROOT, SOURCE, check_message, trailer
 from coordinator.git.objects import CommitObject, read_commits, read_objects
+from coordinator.git.packwriter import PackWriter, Settings, why_not
 from coordinator.git.parts import Layout
 from coordinator.git.plain import PlainWriter
 from coordinator.git.repo import STATE_REF, Repo, read_ref
@@ -28,6 +30,9 @@ HUB_ATTRIBUTES = {f"{folder}/.gitattributes": GITATTRIBUTES for folder in HUB_FO
 #: How long to wait for the git of a hub that was killed in the middle of a flush, in seconds.
 WRITER_TIMEOUT_S = 10.0
 
+#: Who writes: ``packwriter``, or ``plain`` by the git program.
+Engine = Literal["pack", "plain"]
+
 _CLOSED = re.compile(r"status/closed/\d{4}/\d{2}/\d{2}/([a-z0-9][a-z0-9-]{0,63})\.yaml")
 
 
@@ -36,11 +41,13 @@ class GitStore:
 
     One flush at a time; ``read`` and ``load`` may run beside it in other threads. ``load`` waits for the git processes
     of a flush under way, also one whose hub was killed, so that what it returns is not moved by them afterwards.
+    ``engine`` says who writes; None means pack where that is possible.
     """
 
-    def __init__(self, repo: Repo, root: str = ".", ref: str = STATE_REF) -> None:
+    def __init__(self, repo: Repo, root: str = ".", ref: str = STATE_REF, engine: Engine | None = None) -> None:
         self._branch = StateBranch(repo, ref, Layout.of(root))
-        self._writer: Writer = PlainWriter(self._branch)
+        self._engine = engine
+        self._writer: Writer | None = None
         self._one_at_a_time = threading.Lock()
         self._tip: str | None = None
         self._loaded = False
@@ -88,8 +95,9 @@ class GitStore:
     def flush(self, commits: tuple[Commit, ...]) -> str:
         """Append all commits, durably, or none; return the new tip.
 
-        Raises Conflict, ReadOnly or Fatal as the port says, ValueError for a commit that would not read back as a hub's
-        or touches anything outside the hub's folders, and InvariantBroken before a wrong tree gets onto the branch.
+        Raises Conflict, ReadOnly or Fatal as the port says, InvariantBroken before a wrong tree gets onto the branch,
+        and ValueError for a commit that would not read back as a hub's or touches anything outside the hub's folders,
+        or when the engine asked for cannot write here.
         """
         branch = self._branch
         for commit in commits:
@@ -118,6 +126,8 @@ class GitStore:
         sweep, self._sweep_due = self._sweep_due, True  # whatever fails now may leave something
         if sweep:
             remove_leftovers(self._branch)
+        if self._writer is None:
+            self._writer = _writer(self._branch, self._engine)
         self._tip = self._writer.append(commits, self._tip)
         self._sweep_due = False
         return self._tip
@@ -144,6 +154,19 @@ class GitStore:
                 raise Fatal(f"{path} on {branch.name} names an object that is missing: run git fsck")
             files[path] = item.data
         return Fold(tip, _source_named(branch.repo, commit), files, closed)
+
+
+def _writer(branch: StateBranch, engine: Engine | None) -> Writer:
+    """Return the engine asked for, or else the best one. Raises ValueError when the pack engine cannot write here."""
+    if engine == "plain":
+        return PlainWriter(branch)
+    settings = Settings.read(branch.repo)
+    against = why_not(branch.repo, settings)
+    if against is None:
+        return PackWriter(branch, settings)
+    if engine == "pack":
+        raise ValueError(f"{branch.repo.common_dir} cannot be written by the pack engine: {against}")
+    return PlainWriter(branch)
 
 
 def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from coordinator.git.branch import StateBranch
+from coordinator.git.packwriter import KEEP, TEMPORARY
 from coordinator.git.plain import SCRATCH_REF
 from coordinator.git.repo import read_ref
 from coordinator.git.run import GitError
@@ -17,11 +18,13 @@ STALE_LOCK_S = 1.0
 
 
 def remove_leftovers(branch: StateBranch) -> None:
-    """Remove the locks that a killed flush left: the scratch ref's at once, the state ref's when it stays.
+    """Remove what a killed flush of either engine left: its temporaries, its locks, the protection of its pack.
 
+    The scratch ref's lock goes at once, the state ref's when it stays. A pack that was finished is git's to clean up.
     Raises OSError.
     """
     repo = branch.repo
+    _remove_unfinished(branch.objects / "pack")
     try:
         read_ref(repo, SCRATCH_REF)
     except GitError:
@@ -33,6 +36,16 @@ def remove_leftovers(branch: StateBranch) -> None:
         time.sleep(STALE_LOCK_S)
         if _identity(lock) == before:
             lock.unlink(missing_ok=True)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for name in TEMPORARY:
+        (folder / name).unlink(missing_ok=True)
+    for keep in folder.glob("pack-*.keep"):
+        if keep.read_bytes() == KEEP[: keep.stat().st_size]:  # it may be cut off
+            if not keep.with_suffix(".idx").exists():
+                keep.with_suffix(".pack").unlink(missing_ok=True)
+            keep.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

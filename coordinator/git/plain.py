@@ -8,9 +8,8 @@ scratch ref), fsync the pack folder, move the state ref by compare-and-swap, loo
 import re
 from collections.abc import Iterable, Sequence
 
-from coordinator.git.branch import StateBranch
+from coordinator.git.branch import StateBranch, stamps
 from coordinator.git.durable import fsync
-from coordinator.git.message import HUB_EMAIL, HUB_NAME, clean_email, clean_name
 from coordinator.git.parts import Part, people_parts
 from coordinator.git.repo import read_ref
 from coordinator.git.run import GitError
@@ -64,10 +63,7 @@ class PlainWriter:
         parent = old
         for number, commit in enumerate(commits, 1):
             yield b"commit %s\nmark :%d\n" % (SCRATCH_REF.encode(), number)
-            seconds = commit.time_ms // 1000
-            author = (clean_name(commit.author.name, commit.author.email), clean_email(commit.author.email))
-            yield f"author {author[0]} <{author[1]}> {seconds} +0000\n".encode()
-            yield f"committer {HUB_NAME} <{HUB_EMAIL}> {seconds} +0000\n".encode()
+            yield stamps(commit)
             yield _data(commit.message.encode("utf-8", "replace"))
             first = parent is None
             if parent is not None:
