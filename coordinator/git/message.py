@@ -119,4 +119,6 @@ def _trailer(key: str, value: str) -> str:
 
 def _drop_controls(text: str) -> str:
     """Turn what a terminal or a parser could act on into spaces; tabs too."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(" " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c in _BIDI else c for c in text)

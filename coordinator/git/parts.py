@@ -63,12 +63,15 @@ class Layout:
 #: The people's part of one tree: repository path -> entry, folders of the spine taken apart, all else whole.
 Part = Mapping[str, TreeEntry]
 
+#: The rows of each spine folder of one tree, by the folder's path and the name.
+Spine = Mapping[str, Mapping[str, TreeEntry]]
+
 
 def people_parts(git_dir: Path, commits: Sequence[str], layout: Layout) -> list[Part]:
     """Return the people's part of each commit (or tree). Two parts are equal exactly when the trees without the hub's
     folders, and without folders that this leaves empty, are equal. Raises GitError when a commit cannot be read.
     """
-    return [_part(tree, layout) for tree in _spines(git_dir, commits, layout)]
+    return [part_of(spine, layout) for spine in read_spines(git_dir, commits, layout)]
 
 
 def source_problems(git_dir: Path, commit: str, layout: Layout, name: str, *, first: bool) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ def source_problems(git_dir: Path, commit: str, layout: Layout, name: str, *, fi
     have a part the hub writes folders anew, so there every row must be one that git itself would write. Raises GitError
     when the commit cannot be read.
     """
-    (spine,) = _spines(git_dir, (commit,), layout)
+    (spine,) = read_spines(git_dir, (commit,), layout)
     wanted = dict.fromkeys(layout.hub_paths, "the hub's folder")
     wanted.update({folder: "a folder of AgentCom" for folder in layout.spine if folder})
     problems = _odd_rows(git_dir, spine, layout, name)
@@ -109,7 +112,7 @@ def source_problems(git_dir: Path, commit: str, layout: Layout, name: str, *, fi
     return tuple(problems)
 
 
-def _odd_rows(git_dir: Path, spine: Mapping[str, Mapping[str, TreeEntry]], layout: Layout, name: str) -> list[str]:
+def _odd_rows(git_dir: Path, spine: Spine, layout: Layout, name: str) -> list[str]:
     """Say which rows of the spine git itself would not write: no such mode, no such name, another type of object."""
     problems: list[str] = []
     sound: list[tuple[str, TreeEntry]] = []
@@ -144,11 +147,14 @@ def _shown(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _spines(git_dir: Path, commits: Sequence[str], layout: Layout) -> list[dict[str, dict[str, TreeEntry]]]:
-    """Return the rows of every spine folder that each commit has, in one process."""
+def read_spines(git_dir: Path, commits: Sequence[str], layout: Layout) -> list[Spine]:
+    """Return the rows of every spine folder that each commit (or tree) has, in one process.
+
+    Raises GitError when a commit cannot be read.
+    """
     names = [f"{commit}:{folder}" for commit in commits for folder in layout.spine]
     found = iter(read_objects(git_dir, names))
-    spines = []
+    spines: list[Spine] = []
     for commit in commits:
         trees = {folder: next(found) for folder in layout.spine}
         if trees[""] is None:
@@ -159,7 +165,8 @@ def _spines(git_dir: Path, commits: Sequence[str], layout: Layout) -> list[dict[
     return spines
 
 
-def _part(spine: Mapping[str, Mapping[str, TreeEntry]], layout: Layout) -> Part:
+def part_of(spine: Spine, layout: Layout) -> Part:
+    """Return the people's part of the tree whose spine this is."""
     apart = {*layout.hub_paths, *spine}
     part: dict[str, TreeEntry] = {}
     for folder, rows in spine.items():

@@ -22,7 +22,7 @@ class Bench:
     slip: Callable[[], object]
 
 
-@pytest.fixture(params=["memory", "git", "git-sha256", "git-root"])
+@pytest.fixture(params=["memory", "pack", "plain", "pack-root", "plain-root", "sha256"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench()
     if request.param == "memory":
@@ -31,11 +31,12 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         bench.edit = lambda text: source.commit({"BACKLOG.md": text.encode()})
         bench.slip = lambda: branch.slip("Ada <ada@example.org>")
     else:
-        init = ("--object-format=sha256",) if request.param == "git-sha256" else ()
-        root = ".agentcom" if request.param == "git-root" else "."
+        init = ("--object-format=sha256",) if request.param == "sha256" else ()
+        root = ".agentcom" if request.param.endswith("-root") else "."
+        engine = None if request.param == "sha256" else request.param.removesuffix("-root")
         clone = make_repo(tmp_path / "repo", None, *init)
         repo = clone.repo
-        bench.open = lambda: GitStore(repo, root)
+        bench.open = lambda: GitStore(repo, root, engine=engine)
         bench.edit = lambda text: clone.commit({"BACKLOG.md": text})
 
         def slip() -> None:

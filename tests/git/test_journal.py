@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 from support.repo import Clone, git_env, make_bare, make_repo
 
-from coordinator.git import journal
-from coordinator.git.journal import HUB_ATTRIBUTES, SCRATCH_REF, GitStore, InvariantBroken
+from coordinator.git import branch, journal, leftovers, plain
+from coordinator.git.branch import InvariantBroken
+from coordinator.git.journal import HUB_ATTRIBUTES, Engine, GitStore
 from coordinator.git.message import compose
+from coordinator.git.plain import SCRATCH_REF
 from coordinator.git.repo import STATE_REF, find_repo, read_ref
 from coordinator.git.run import GitError
+from coordinator.git.statetree import StateTree
 from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, StoreError
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
@@ -45,10 +48,20 @@ def clone(tmp_path: Path) -> Clone:
     return make_repo(tmp_path / "repo", FILES)
 
 
+@pytest.fixture(params=["pack", "plain"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.param
+    return found
+
+
+#: For what only happens with git fast-import.
+by_fast_import = pytest.mark.parametrize("engine", ["plain"], indirect=True)
+
+
 @pytest.fixture
-def store(clone: Clone) -> GitStore:
+def store(clone: Clone, engine: Engine) -> GitStore:
     """A store whose claim observed the first commit."""
-    store = GitStore(clone.repo)
+    store = GitStore(clone.repo, engine=engine)
     store.flush((commit({**HUB_ATTRIBUTES, "status/open/t-1.yaml": b"1\n"}, clone.head()),))
     return store
 
@@ -60,9 +73,9 @@ def test_the_claim_has_the_source_as_its_only_parent_and_its_tree_beside_the_hub
     assert set(clone.tree(STATE)) == {*FILES, *HUB_ATTRIBUTES, "status/open/t-1.yaml"}
 
 
-def test_a_claim_leaves_out_what_stands_at_hub_paths_on_the_source(tmp_path: Path) -> None:
+def test_a_claim_leaves_out_what_stands_at_hub_paths_on_the_source(tmp_path: Path, engine: Engine) -> None:
     clone = make_repo(tmp_path / "r", {"status/old.yaml": "x", "tasks/backlog/t.yaml": "x", "a": "x"})
-    GitStore(clone.repo).flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
+    GitStore(clone.repo, engine=engine).flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
     assert set(clone.tree(STATE)) == {"a", "status/hub.yaml"}
 
 
@@ -89,9 +102,9 @@ def test_an_observation_after_hub_commits_in_the_same_flush_keeps_them(clone: Cl
     assert set(clone.tree(STATE)) == {*clone.tree("main"), *hub}
 
 
-def test_a_folder_emptied_by_leaving_out_hub_paths_is_dropped(tmp_path: Path) -> None:
+def test_a_folder_emptied_by_leaving_out_hub_paths_is_dropped(tmp_path: Path, engine: Engine) -> None:
     clone = make_repo(tmp_path / "r", {"a": "x"})
-    store = GitStore(clone.repo)
+    store = GitStore(clone.repo, engine=engine)
     store.flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
     source = clone.commit({"tasks/backlog/t-1.yaml": "left by a pull", "agents/api/b.yaml": "likewise"})
     store.flush((commit(source=source),))
@@ -177,39 +190,41 @@ def test_names_lose_what_could_break_a_commit_and_empty_ones_fall_back(clone: Cl
     assert empty == "id@agents"
 
 
-def test_a_linked_work_tree_writes_the_same_branch(clone: Clone, store: GitStore, tmp_path: Path) -> None:
+def test_a_linked_work_tree_writes_the_same_branch(
+    clone: Clone, store: GitStore, tmp_path: Path, engine: Engine
+) -> None:
     clone.git("worktree", "add", "--quiet", "-b", "other", str(tmp_path / "linked"))
     linked = find_repo(tmp_path / "linked")
     assert linked.common_dir == clone.repo.common_dir != linked.git_dir
-    beside = GitStore(linked)
+    beside = GitStore(linked, engine=engine)
     beside.load()
     tip = beside.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert clone.head(STATE) == tip
 
 
-def test_a_bare_repository_works(clone: Clone, tmp_path: Path) -> None:
+def test_a_bare_repository_works(clone: Clone, tmp_path: Path, engine: Engine) -> None:
     bare = find_repo(make_bare(tmp_path / "bare.git"))
     clone.git("push", "--quiet", str(bare.common_dir), "main")
-    tip = GitStore(bare).flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
-    assert GitStore(bare).load().tip == tip
+    tip = GitStore(bare, engine=engine).flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
+    assert GitStore(bare, engine=engine).load().tip == tip
 
 
-def test_packed_refs_are_read_and_written_over(clone: Clone, store: GitStore) -> None:
+def test_packed_refs_are_read_and_written_over(clone: Clone, store: GitStore, engine: Engine) -> None:
     clone.git("pack-refs", "--all", "--prune")
     assert not (clone.path / ".git/refs/heads/agentcom").exists()
-    again = GitStore(clone.repo)
+    again = GitStore(clone.repo, engine=engine)
     again.load()
     tip = again.flush((commit({"status/open/t-1.yaml": b"2"}),))
     assert clone.head(STATE) == tip
     assert store_tip(clone) == tip
 
 
-def test_a_garbage_collection_between_flushes_loses_nothing(clone: Clone, store: GitStore) -> None:
+def test_a_garbage_collection_between_flushes_loses_nothing(clone: Clone, store: GitStore, engine: Engine) -> None:
     store.flush((commit({"status/open/t-2.yaml": b"1"}),))
     clone.git("gc", "--quiet")
     store.flush((commit({"status/open/t-3.yaml": b"1"}),))
     clone.git("repack", "-adq")
-    assert set(GitStore(clone.repo).load().files) >= {f"status/open/t-{n}.yaml" for n in (1, 2, 3)}
+    assert set(GitStore(clone.repo, engine=engine).load().files) >= {f"status/open/t-{n}.yaml" for n in (1, 2, 3)}
     assert clone.fsck() == ""
 
 
@@ -221,22 +236,25 @@ def test_a_flush_is_one_pack_and_no_loose_object(clone: Clone, store: GitStore) 
     assert clone.git("count-objects").startswith("0 objects")
 
 
+@by_fast_import
 @pytest.mark.parametrize("content", ["", "0" * 40, "not an id"])
-def test_a_stale_scratch_ref_is_harmless(clone: Clone, store: GitStore, content: str) -> None:
+def test_a_stale_scratch_ref_is_harmless(clone: Clone, store: GitStore, content: str, engine: Engine) -> None:
     (clone.path / ".git" / SCRATCH_REF).write_text(content or clone.head("main") + "\n")
-    again = GitStore(clone.repo)
+    again = GitStore(clone.repo, engine=engine)
     again.load()
     tip = again.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert store_tip(clone) == tip
 
 
 def test_locks_left_by_a_killed_flush_do_not_stop_the_next_hub(
-    clone: Clone, store: GitStore, monkeypatch: pytest.MonkeyPatch
+    clone: Clone, store: GitStore, monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    monkeypatch.setattr(journal, "STALE_LOCK_S", 0.01)
+    monkeypatch.setattr(leftovers, "STALE_LOCK_S", 0.01)
     for ref in (SCRATCH_REF, f"refs/heads/{STATE}"):
-        (clone.path / f".git/{ref}.lock").write_text("")
-    again = GitStore(clone.repo)
+        lock = clone.path / f".git/{ref}.lock"
+        lock.parent.mkdir(exist_ok=True)
+        lock.write_text("")
+    again = GitStore(clone.repo, engine=engine)
     again.load()
     assert again.flush((commit({"status/open/t-2.yaml": b"1"}),)) == store_tip(clone)
 
@@ -252,12 +270,13 @@ def test_a_lock_held_by_somebody_is_read_only_and_the_same_flush_works_later(clo
     assert store.flush((commit({"status/open/t-2.yaml": b"1"}),)) == clone.head(STATE)
 
 
+@by_fast_import
 def test_fast_import_that_answers_but_does_not_move_its_ref_is_noticed(
     clone: Clone, store: GitStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = clone.head(STATE)
-    real = journal.read_ref
-    monkeypatch.setattr(journal, "read_ref", lambda repo, ref: before if ref == SCRATCH_REF else real(repo, ref))
+    real = plain.read_ref
+    monkeypatch.setattr(plain, "read_ref", lambda repo, ref: before if ref == SCRATCH_REF else real(repo, ref))
     with pytest.raises(ReadOnly, match="not moved"):
         store.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert clone.head(STATE) == before
@@ -277,18 +296,18 @@ def test_a_branch_deleted_under_the_hub_is_a_conflict(clone: Clone, store: GitSt
 
 
 def test_the_line_about_a_persons_commit_holds_the_command_that_puts_the_branch_back(
-    clone: Clone, store: GitStore
+    clone: Clone, store: GitStore, engine: Engine
 ) -> None:
     good = clone.head(STATE)
     clone.git("switch", "--quiet", STATE)
     clone.commit({"notes.txt": "mine"})
     with pytest.raises(Conflict) as raised:
-        GitStore(clone.repo).load()
+        GitStore(clone.repo, engine=engine).load()
     command = re.search(r"`git (update-ref [^`]+)`", str(raised.value))
     assert command is not None
     assert "\n" not in str(raised.value)
     clone.git(*command[1].split())
-    assert GitStore(clone.repo).load().tip == good
+    assert GitStore(clone.repo, engine=engine).load().tip == good
 
 
 def test_a_failed_fsync_is_fatal_and_says_so(store: GitStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +319,7 @@ def test_a_failed_fsync_is_fatal_and_says_so(store: GitStore, monkeypatch: pytes
         store.flush((commit({"status/open/t-2.yaml": b"1"}),))
 
 
+@by_fast_import
 @pytest.mark.parametrize(
     ("said", "error"),
     [
@@ -319,7 +339,7 @@ def test_what_git_says_decides_between_trying_again_and_stopping(
 
     before = clone.head(STATE)
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "git", fail)
+        patch.setattr(branch, "git", fail)
         with pytest.raises(error):
             store.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert clone.head(STATE) == before
@@ -341,7 +361,8 @@ def test_a_tree_that_is_not_the_sources_never_reaches_the_branch(
 ) -> None:
     before = clone.head(STATE)
     source = clone.commit({"BACKLOG.md": "- [ ] two\n"})
-    monkeypatch.setattr(journal, "_change", lambda old, new: iter(()))
+    monkeypatch.setattr(plain, "_change", lambda old, new: iter(()))
+    monkeypatch.setattr(StateTree, "observe", lambda tree, spine: None)
     with pytest.raises(InvariantBroken, match=r"BACKLOG\.md"):
         store.flush((commit(source=source),))
     assert clone.head(STATE) == before
@@ -355,19 +376,21 @@ def test_a_source_whose_tasks_is_no_folder_is_never_written(clone: Clone, store:
 
 
 @pytest.mark.parametrize("root", [".agentcom", "ops/agents here"])
-def test_a_root_of_its_own_keeps_a_products_folders_of_the_same_names(tmp_path: Path, root: str) -> None:
+def test_a_root_of_its_own_keeps_a_products_folders_of_the_same_names(
+    tmp_path: Path, root: str, engine: Engine
+) -> None:
     mine = {"status/page.html": "product", "tasks/backlog/x.rb": "product", f"{root}/BACKLOG.md": "- [ ] one\n"}
     clone = make_repo(tmp_path / "r", mine)
-    store = GitStore(clone.repo, root)
+    store = GitStore(clone.repo, root, engine=engine)
     store.flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
     store.flush((commit(source=clone.commit({f"{root}/tasks/t-1.yaml": "title: x\n", "status/page.html": "2"})),))
     assert set(clone.tree(STATE)) == {*mine, f"{root}/tasks/t-1.yaml", f"{root}/status/hub.yaml"}
-    assert dict(GitStore(clone.repo, root).load().files) == {"status/hub.yaml": b"1"}
+    assert dict(GitStore(clone.repo, root, engine=engine).load().files) == {"status/hub.yaml": b"1"}
     assert store.read("status/hub.yaml") == b"1"
 
 
 def test_a_git_process_that_outlives_its_hub_is_waited_for_before_the_branch_is_read(
-    clone: Clone, store: GitStore
+    clone: Clone, store: GitStore, engine: Engine
 ) -> None:
     before = clone.head(STATE)
     after = store.flush((commit({"status/open/t-2.yaml": b"1"}),))
@@ -382,7 +405,7 @@ def test_a_git_process_that_outlives_its_hub_is_waited_for_before_the_branch_is_
             pass_fds=(lock.fileno(),),
         )
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(GitStore(clone.repo).load)
+        loading = pool.submit(GitStore(clone.repo, engine=engine).load)
         orphan.communicate(b"go\n")
         assert loading.result(30).tip == after
 
@@ -398,10 +421,10 @@ def test_a_writer_that_never_ends_makes_a_flush_read_only(
         assert store.load().tip == clone.head(STATE)
 
 
-def test_replaced_objects_do_not_change_what_the_hub_reads(clone: Clone, store: GitStore) -> None:
+def test_replaced_objects_do_not_change_what_the_hub_reads(clone: Clone, store: GitStore, engine: Engine) -> None:
     good = store.load()
     clone.git("replace", clone.head(STATE), clone.head("main"))
-    assert GitStore(clone.repo).load() == good
+    assert GitStore(clone.repo, engine=engine).load() == good
 
 
 def store_tip(clone: Clone) -> str | None:
@@ -436,7 +459,7 @@ _FLUSHER = """
     from coordinator.git.repo import STATE_REF, find_repo, read_ref
     from coordinator.ports import Author, Commit
 
-    store = GitStore(find_repo(Path(sys.argv[1])))
+    store = GitStore(find_repo(Path(sys.argv[1])), engine=sys.argv[2])
     store.load()
     number = 0
     while True:
@@ -452,18 +475,18 @@ _FLUSHER = """
 
 @pytest.mark.slow
 def test_a_flushing_process_killed_at_any_time_leaves_a_branch_with_all_it_acknowledged(
-    clone: Clone, store: GitStore, kill_after: Callable[[subprocess.Popen[str], int], int]
+    clone: Clone, store: GitStore, kill_after: Callable[[subprocess.Popen[str], int], int], engine: Engine
 ) -> None:
     for round_ in range(6):
         process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(_FLUSHER), str(clone.path)],
+            [sys.executable, "-c", textwrap.dedent(_FLUSHER), str(clone.path), engine],
             stdout=subprocess.PIPE,
             text=True,
             env=git_env(),
             start_new_session=True,
         )
         acknowledged = kill_after(process, round_)
-        again = GitStore(clone.repo)
+        again = GitStore(clone.repo, engine=engine)
         written = int(again.load().files["status/open/t-1.yaml"])
         assert written >= acknowledged
         assert written % 3 == 0, "a flush is all or nothing"
@@ -490,9 +513,11 @@ def kill_after() -> Callable[[subprocess.Popen[str], int], int]:
     return kill
 
 
-def test_a_state_branch_that_only_points_at_a_branch_of_people_never_moves_that_one(clone: Clone) -> None:
+def test_a_state_branch_that_only_points_at_a_branch_of_people_never_moves_that_one(
+    clone: Clone, engine: Engine
+) -> None:
     clone.git("symbolic-ref", STATE_REF, "refs/heads/people")
-    store = GitStore(clone.repo)
+    store = GitStore(clone.repo, engine=engine)
     store.load()
     with contextlib.suppress(StoreError):
         store.flush((commit(),))
