@@ -48,7 +48,7 @@ def filled(count: int) -> tuple[Core, Now]:
         for n in range(count)
     }
     places = {name: (Lane.READY, number) for number, name in enumerate(specs)}
-    core.handle(Observed("c", specs, places, agents, Policy(), Actor("person", "Pat")), now)
+    core.handle(Observed("c", specs, places, agents, Policy(), Actor("person", "Pat"), confirmed=True), now)
     words = tuple(sorted({word for needs in NEEDS for word in needs}))
     for name in agents:
         core.handle(Connected(name, Session(f"s-{name}", words, FEATURES, frozenset())), now)
