@@ -1,6 +1,7 @@
 """Every word of `agentcom task` reaches the hub through a commit, and does there what it says."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from coordinator.demo.run import follow
-from coordinator.demo.stage import Stage
+from coordinator.demo.stage import LOOK_EVERY, Stage
 
 pytestmark = pytest.mark.slow
 #: Seconds after which a frame is missing.
@@ -36,6 +37,10 @@ class Client:
 def stage(make_stage) -> Stage:
     staged: Stage = make_stage(0)
     staged.add_agent("loash")
+    end = time.monotonic() + SOON
+    while not any(agent["agent_id"] == "loash" for agent in staged.agents()):
+        assert time.monotonic() < end, "the hub never saw the agent, it would refuse its token"
+        time.sleep(LOOK_EVERY)
     return staged
 
 
