@@ -43,8 +43,9 @@ from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
-from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store, StoreError
+from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, Store, StoreError
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
+from coordinator.sight import Sight
 
 T = TypeVar("T")
 
@@ -56,8 +57,6 @@ STOOD_STILL = 10.0
 HEAL_PAUSE = 1.0
 #: At most this many events are handled for one flush.
 BATCH = 1_000
-#: Pause before a source that could not be read is looked at again though its ref did not move, in seconds.
-LOOK_AGAIN = 5.0
 #: So many new problems of one observation are logged one by one.
 PROBLEMS_LOGGED = 50
 #: So many finished tasks stay in memory after their end; of twice as many the older ones go.
@@ -158,14 +157,11 @@ class Hub:
         self._clock = clock
         self._identity = identity
         self._may_write = may_write
-        self._objections = objections
         self._in_branch: tuple[Problem, ...] = ()
-        self._in_source: tuple[Problem, ...] = ()
         self._in_files: tuple[Problem, ...] = ()
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
-        self._look_later: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping = asyncio.Event()
         self._closed: dict[str, str] = {}
@@ -177,8 +173,8 @@ class Hub:
         self._policy_blob = ""
         self._last_wake: float | None = None
         self._journal: Executor = ThreadPoolExecutor(1, "journal")
-        self._compile: Executor = ThreadPoolExecutor(1, "compile")
         self._reads: Executor = ThreadPoolExecutor(2, "reads")
+        self._sight = Sight(source, observer, identity.source_ref, self.look, objections)
 
     # --- the outside
 
@@ -219,7 +215,7 @@ class Hub:
 
         What waits for a person's confirmation comes first.
         """
-        return (*held_problems(self.core.memory.held), *self._in_branch, *self._in_source, *self._in_files)
+        return (*held_problems(self.core.memory.held), *self._in_branch, *self._sight.problems, *self._in_files)
 
     def now(self) -> Now:
         return self._clock.now()
@@ -275,20 +271,12 @@ class Hub:
 
     async def _claim(self, fold: Fold, *, new_hub: bool) -> None:
         first = fold.tip is None
-        source = await self._first_source() if first else fold.source
+        source = await self._sight.first() if first else fold.source
         commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
         effects = self.core.handle(Started(new_hub=new_hub), self.now())
         await self._write((commit, *self._commits_of(effects)))
         self._remember(commit)
         self.observed = source
-
-    async def _first_source(self) -> str | None:
-        """Return the source commit that the first claim grows out of; none while it must not be observed."""
-        with contextlib.suppress(SourceUnreadable):
-            tip = await self._in(self._compile, self._source.tip)
-            if tip is not None and not await self._in(self._compile, self._objections, tip):
-                return tip
-        return None
 
     def _hub_file(self) -> Mapping[str, Any]:
         """Return what status/hub.yaml must say now."""
@@ -466,7 +454,7 @@ class Hub:
             await self._look_now.wait()
             self._look_now.clear()
             waiting, self._waiting = self._waiting, []
-            seen = await self._read_source()
+            seen = await self._sight.read(self.observed, self._known)
             if seen is not None:
                 done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._post(_Letter(_Look(seen), done))
@@ -477,53 +465,14 @@ class Hub:
 
     async def _observe_first(self, baseline: Observation | None) -> None:
         """Observe before anybody is let in; what a crash left out of the last observation is derived again."""
-        seen = await self._read_source()
+        seen = await self._sight.read(self.observed, self._known)
         if seen is not None:
             await self._step([_Letter(_Look(seen))])
         elif baseline is not None:
             await self._step([_Letter(_Look(baseline, merge=False))])
         elif self.observed is not None:
-            first = await self._in(self._compile, self._observer.look, self.observed, None, self._known())
+            first = await self._sight.look_at(self.observed, self._known())
             await self._step([_Letter(_Look(first, merge=False))])
-
-    async def _read_source(self) -> Observation | None:
-        """Return what is new on the source, None when there is nothing to observe or it must not be; that is noted."""
-        name = self._identity.source_ref
-        try:
-            tip = await self._in(self._compile, self._source.tip)
-            if tip is None:
-                self._note(
-                    (Problem(name, what="the source branch does not exist", hint="the last one stays in force"),)
-                )
-                return None
-            if not await self._in(self._compile, self._source.needs_observation, tip, self.observed):
-                self._note(())
-                return None
-            objections = await self._in(self._compile, self._objections, tip)
-            if objections:
-                self._note(tuple(Problem(f"{name} at {tip[:10]}", what=text) for text in objections))
-                return None
-            seen = await self._in(self._compile, self._observer.look, tip, self.observed, self._known())
-        except SourceUnreadable as error:
-            hint = "what was observed last stays in force, and the hub looks again"
-            self._note((Problem(name, what=f"cannot be read now: {' '.join(str(error).split())}", hint=hint),))
-            self._look_again()
-            return None
-        self._note(())
-        return seen
-
-    def _note(self, problems: tuple[Problem, ...]) -> None:
-        """Keep what is wrong with the source as a whole; the log hears of it once."""
-        for problem in problems:
-            if problem not in self._in_source:
-                _log.warning("%s", problem)
-        self._in_source = problems
-
-    def _look_again(self) -> None:
-        """Look in some seconds: the ref need not move for an object to be there again."""
-        if self._look_later is not None:
-            self._look_later.cancel()
-        self._look_later = asyncio.get_running_loop().call_later(LOOK_AGAIN, self.look)
 
     def _known(self) -> Known:
         return known_now(self.core.memory, self._backlog, self._policy_blob, self._identity.existing)
@@ -572,10 +521,8 @@ class Hub:
 
     def close(self) -> None:
         """Give the threads back. The hub cannot be used afterwards."""
-        if self._look_later is not None:
-            self._look_later.cancel()
+        self._sight.close()
         self._journal.shutdown(wait=True)
-        self._compile.shutdown(wait=True)
         self._reads.shutdown(wait=True)
 
 

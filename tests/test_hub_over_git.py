@@ -210,7 +210,7 @@ async def test_a_commit_with_an_odd_head_is_observed_like_any_other(clone: Clone
 async def test_a_broken_source_ref_is_a_problem_until_it_is_whole_again(
     clone: Clone, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.hub.LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("coordinator.sight.LOOK_AGAIN", 0.05)
     ref = clone.path / ".git/refs/heads/main"
     async with running(clone) as hub:
         whole = ref.read_bytes()
@@ -220,8 +220,9 @@ async def test_a_broken_source_ref_is_a_problem_until_it_is_whole_again(
         assert open_tasks(hub).keys() == {"first thing"}
     async with running(clone) as again:
         assert "cannot be read now" in said(again)
-        note, healed = again._note, asyncio.Event()
-        monkeypatch.setattr(again, "_note", lambda problems: (note(problems), problems or healed.set()))
+        sight, healed = again._sight, asyncio.Event()
+        note = sight._note
+        monkeypatch.setattr(sight, "_note", lambda *problems: (note(*problems), problems or healed.set()))
         ref.write_bytes(whole)
         await asyncio.wait_for(healed.wait(), SOON)
         assert not said(again)
