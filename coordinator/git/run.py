@@ -13,11 +13,16 @@ import os
 import re
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 #: How long one git command may take unless the caller says otherwise, in seconds.
 DEFAULT_TIMEOUT_S = 60.0
+
+#: How often a command that may be given up looks whether it was, in seconds.
+_LOOK_UP_S = 0.1
 
 #: How much of git's complaint goes into the text of an error, in characters.
 _STDERR_SHOWN = 2000
@@ -79,14 +84,16 @@ class GitError(Exception):
     """A git command failed.
 
     ``argv`` is what was asked (without the fixed options), ``code`` the exit status (None: it ran out of time or could
-    not be started), ``stderr`` what git said, ``pid`` the process that said it (0: none was started).
+    not be started), ``stderr`` what git said, ``pid`` the process that said it (0: none was started), ``stdout`` what
+    it printed.
     """
 
-    def __init__(self, argv: Sequence[str], code: int | None, stderr: str, pid: int = 0) -> None:
+    def __init__(self, argv: Sequence[str], code: int | None, stderr: str, pid: int = 0, stdout: bytes = b"") -> None:
         self.argv = tuple(argv)
         self.code = code
         self.stderr = stderr.strip()
         self.pid = pid
+        self.stdout = stdout
         super().__init__(f"git {' '.join(self.argv)}: {self.stderr[-_STDERR_SHOWN:] or f'exit status {code}'}")
 
 
@@ -100,6 +107,7 @@ def git(
     env: Mapping[str, str] | None = None,
     check: bool = True,
     pass_fds: Sequence[int] = (),
+    given_up: threading.Event | None = None,
 ) -> bytes:
     """Run one git command the hub's way and return its standard output.
 
@@ -107,13 +115,14 @@ def git(
     its top: git then runs in /); ``cwd`` lets git find it.
     ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds, ``pass_fds`` are
     open files (locks) that git keeps open as long as it runs. With ``check`` false a failing command returns what it
-    printed. Raises GitError; a command out of time is killed with everything it started.
+    printed. Setting ``given_up`` in another thread ends the command as if it were out of time. Raises GitError; a
+    command out of time is killed with everything it started.
     """
     options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
     place = [] if git_dir is None else [f"--git-dir={git_dir.absolute()}"]
     if git_dir is not None and cwd is None:
         cwd = Path("/")  # where this process stands may be a folder of git_dir's work tree: paths would count from it
-    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check, pass_fds)
+    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check, pass_fds, given_up)
 
 
 def git_as_person(
@@ -179,6 +188,7 @@ def _run(
     env: dict[str, str],
     check: bool,
     pass_fds: Sequence[int] = (),
+    given_up: threading.Event | None = None,
     *,
     terminal: bool = False,
 ) -> bytes:
@@ -202,16 +212,35 @@ def _run(
         raise GitError(argv, None, f"could not be started: {error}") from error
     with process:
         try:
-            out, err = process.communicate(data, timeout)
+            out, err = _communicate(process, data, timeout, given_up)
         except subprocess.TimeoutExpired as error:
             _kill(process, group=not terminal)
-            raise GitError(argv, None, f"took longer than {timeout:g} s and was stopped", process.pid) from error
+            why = (
+                "was given up" if given_up and given_up.is_set() else f"took longer than {timeout:g} s and was stopped"
+            )
+            raise GitError(argv, None, why, process.pid) from error
         except BaseException:
             _kill(process, group=not terminal)
             raise
     if check and process.returncode:
-        raise GitError(argv, process.returncode, err.decode("utf-8", "replace"), process.pid)
+        raise GitError(argv, process.returncode, err.decode("utf-8", "replace"), process.pid, out)
     return out
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], data: bytes | None, timeout: float, given_up: threading.Event | None
+) -> tuple[bytes, bytes]:
+    """Return what git printed. Raises TimeoutExpired after ``timeout`` seconds, or soon after it was given up."""
+    if given_up is None:
+        return process.communicate(data, timeout)
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            return process.communicate(data, _LOOK_UP_S)
+        except subprocess.TimeoutExpired:
+            if given_up.is_set() or time.monotonic() >= until:
+                raise
+            data = None  # what is not written yet is kept by the process object
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
