@@ -217,6 +217,11 @@ class Hub:
         """
         return (*held_problems(self.core.memory.held), *self._in_branch, *self._sight.problems, *self._in_files)
 
+    @property
+    def source_problems(self) -> tuple[Problem, ...]:
+        """Why the source as a whole was not observed at the last look; empty when it was."""
+        return self._sight.problems
+
     def now(self) -> Now:
         return self._clock.now()
 

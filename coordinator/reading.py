@@ -4,10 +4,12 @@ Both give the same JSON objects (``web.present``), so that a command need not ca
 
     HubUnreachable           a hub was named explicitly and does not answer
       +-- NobodyThere        nothing listens at the address
+      +-- HubBusy            it answers that it could not do it in time: try again
     NoAddress                what was named as a hub is no address
     TokenRefused             the hub does not accept the token
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -58,6 +60,10 @@ class HubUnreachable(Exception):
 
 class NobodyThere(HubUnreachable):
     """Nothing listens at the address: no hub runs there."""
+
+
+class HubBusy(HubUnreachable):
+    """The hub could not do it in time: asking again may help."""
 
 
 class NoAddress(Exception):
@@ -131,29 +137,47 @@ class HubClient:
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Return the JSON of one GET. Raises HubUnreachable, TokenRefused; a 404 gives an empty object."""
-        where = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        if not where.startswith(("http://", "https://")):
+        return self._ask(f"{path}?{urllib.parse.urlencode(query)}" if query else path)
+
+    def post(self, path: str) -> dict[str, Any]:
+        """Return the JSON of one POST without a body, as ``get`` does. Raises HubBusy when the hub took too long."""
+        return self._ask(path, b"")
+
+    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        if not self.url.startswith(("http://", "https://")):
             raise NoAddress(f"{self.url} is no http:// address")
-        request = urllib.request.Request(where)  # noqa: S310 - the scheme was checked
+        request = urllib.request.Request(f"{self.url}{path}", body)  # noqa: S310 - the scheme was checked
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
+        patience = PATIENCE if body is None else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
         try:
-            with self._opener.open(request, timeout=PATIENCE) as answer:
+            with self._opener.open(request, timeout=patience) as answer:
                 said = json.load(answer)
         except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in (401, 403):
-                what = "refuses this token" if self._token else "asks for a token"
-                raise TokenRefused(f"{self.url} {what}: set AGENTCOM_TOKEN to one that it knows") from None
-            if error.code == 404:
+            with error:
+                raise_for = _refusal(self.url, error, token=bool(self._token))
+            if raise_for is None:
                 return {}
-            raise HubUnreachable(f"{self.url} answers {error.code}") from None
+            raise raise_for from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             kind = NobodyThere if isinstance(reason, ConnectionRefusedError) else HubUnreachable
             said = getattr(reason, "strerror", None) or reason
             raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
+
+
+def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Exception | None:
+    """Return what an answer that is no success means, None for something that is not there."""
+    if error.code == 403:
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            return TokenRefused(f"{url} does not allow that: {json.load(error).get('hint')}")
+    if error.code in (401, 403):
+        what = "refuses this token" if token else "asks for a token"
+        return TokenRefused(f"{url} {what}: set AGENTCOM_TOKEN to one that it knows")
+    if error.code == 404:
+        return None
+    return (HubBusy if error.code == 503 else HubUnreachable)(f"{url} answers {error.code}")
 
 
 def address(text: str) -> str:
@@ -206,6 +230,21 @@ def _seen_from_here(told: Picture, ground: Ground) -> Picture:
     """Speak of the edits in the work tree of the command; if it has none, of those where the hub was started."""
     own = SavedWork(ground).uncommitted()
     return replace(told, summary={**told.summary, **uncommitted_json(own)}) if own.lines else told
+
+
+def running_hub(ground: Ground | None, hub: str | None) -> HubClient:
+    """Return how to speak with the hub that ``hub`` or AGENTCOM_HUB names, else with that of this clone.
+
+    Raises HubUnreachable when none is known, NoAddress.
+    """
+    named = hub or os.environ.get("AGENTCOM_HUB")
+    if named:
+        named = address(named)
+        return HubClient(named, token_for(named, ground))
+    local = None if ground is None else ground.place.read_hub()
+    if ground is None or local is None:
+        raise NobodyThere("no hub runs here")
+    return _local_client(ground, local)
 
 
 def hub_runs(ground: Ground) -> str | None:

@@ -94,6 +94,17 @@ class HubView:
         """Let the next summary say what is saved by now and not committed."""
         await self._lookout.refresh()
 
+    async def reconcile(self) -> dict[str, Any]:
+        """Look at the source now; return which commit is observed, once what it changed is durable."""
+        observed = await self._hub.reconcile()
+        return {
+            "source": self._ground.source_ref,
+            "observed_commit": observed,
+            "state_commit": self._hub.tip,
+            "not_observed": [asdict(problem) for problem in self._hub.source_problems],
+            "remote": None,
+        }
+
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""
         memory = self._hub.core.memory
