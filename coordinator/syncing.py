@@ -4,8 +4,6 @@ What is promised here: the source is asked for every half minute; what is writte
 after a quiet minute, and is tried again for ever; no answer of the remote stops anything; nothing is pushed over a
 branch that was not looked at. This module knows no git, no clock and no chance: ``now`` and ``luck`` (from 0 to below
 1, a new one each time) are passed in.
-
-A hub at its start is judged here too (``begin``): whether it may go on with the trail that the remote has.
 """
 
 from dataclasses import dataclass, replace
@@ -184,7 +182,7 @@ def _pause(failures: int, luck: float) -> float:
 
 def _noticed(sync: Sync, after: Sync, answer: Answer, now: Now) -> Sync:
     """Say when the remote's branch was not where we had left it."""
-    if sync.theirs is None or sync.theirs.startswith(answer.before or "-"):
+    if sync.theirs is None or answer.before == answer.tip or sync.theirs.startswith(answer.before or "-"):
         return after
     what = f"set back to {answer.before[:10]}" if answer.before else "deleted"
     return replace(after, notice=f"agentcom/state was {what} there, and put back by a push", notice_at=now)
