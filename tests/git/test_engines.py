@@ -28,7 +28,7 @@ from coordinator.git.packwriter import KEEP, TEMPORARY
 from coordinator.git.parts import Layout
 from coordinator.git.repo import STATE_REF, find_repo
 from coordinator.git.statetree import StateTree
-from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly
+from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, Slipped
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 STATE = "agentcom/state"
@@ -341,7 +341,7 @@ def names(clone: Clone) -> set[str]:
 def test_a_flush_that_lost_the_branch_leaves_no_pack(store: GitStore, clone: Clone) -> None:
     before = names(clone)
     clone.git("update-ref", STATE_REF, clone.head("main"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Slipped):
         store.flush((commit({"status/open/t-1.yaml": b"1"}),))
     assert names(clone) == before
 
