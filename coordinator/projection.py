@@ -67,9 +67,10 @@ def claim_commit(claim: Claim, hub_file: Mapping[str, Any], source: str | None, 
 
 def slip_commit(slip: Slip, claim: Claim, now_ms: int) -> Commit:
     """Return the commit that puts the branch back and keeps in history what a slip left there."""
-    trailers = _signed([("Agentcom-Event", "slip_undone")], claim)
     by = f" of {slip.who}" if slip.who else ""
-    return Commit(compose(f"undo a slip{by} on agentcom/state", slip.text, trailers), _HUB, now_ms, slip=slip)
+    subject = f"undo a slip{by} on agentcom/state"
+    message = _said(subject, claim, [("Agentcom-Event", "slip_undone")], slip.text)
+    return Commit(message, _HUB, now_ms, slip=slip)
 
 
 def observation_commits(

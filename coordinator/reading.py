@@ -33,7 +33,10 @@ from coordinator.files.problem import Problem
 from coordinator.git import history
 from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
-from coordinator.git.repo import STATE_REF, GitSource
+from coordinator.git.remote import count_unpushed
+from coordinator.git.remotes import url_shown
+from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
+from coordinator.git.run import git
 from coordinator.ground import CannotStart, Ground, survey
 from coordinator.memoir import (
     CLOSED_SHOWN,
@@ -46,6 +49,7 @@ from coordinator.memoir import (
     record_json,
 )
 from coordinator.saved import SavedWork, uncommitted_json
+from coordinator.syncing import Sync, lag_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
@@ -229,6 +233,7 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:
     """Speak of the edits in the work tree of the command; if it has none, of those where the hub was started."""
     own = SavedWork(ground).uncommitted()
+    told = replace(told, notes=(*told.notes, *_not_pushed(ground)))
     return replace(told, summary={**told.summary, **uncommitted_json(own)}) if own.lines else told
 
 
@@ -317,7 +322,8 @@ def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Pi
 def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     """Read the branch of this clone; ``silent`` says of a hub that should answer why it does not."""
     store = GitStore(ground.repo, ground.root, ground.state_ref)
-    source = GitSource(ground.repo, ground.source_ref, ground.root, state_ref=ground.state_ref)
+    watched, remote = ground.watched_ref, ground.remote is not None
+    source = GitSource(ground.repo, watched, ground.root, remote=remote, state_ref=ground.state_ref)
     core = Core()
     fold = store.load()
     now = Now(time.monotonic(), time.time_ns() // 1_000_000)
@@ -345,6 +351,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             "closed_before_start": len(core.memory.closed),
             "source": ground.source_ref,
             "observed_commit": fold.source,
+            "remote": _remote_json(ground, fold.tip),
             "held": held_json(held),
             "drafts": drafts_json(seen, core.memory),
             **uncommitted_json(SavedWork(ground).uncommitted()),
@@ -354,9 +361,32 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         commit=fold.tip,
         time_ms=made,
         agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
-        notes=(f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else (),
+        notes=(
+            *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
+            *_not_pushed(ground),
+        ),
         history=() if wanted.one is None else trail(ground, wanted.one, HISTORY_SHOWN),
     )
+
+
+def _remote_json(ground: Ground, tip: str) -> dict[str, Any] | None:
+    """Return what this clone knows of the hub's remote without asking it: ``remote`` of ``GET /api/status``."""
+    if ground.remote is None:
+        return None
+    theirs = read_ref(ground.repo, tracking_ref(ground.remote, STATE_REF))
+    lag = lag_json(Sync(tip, theirs), count_unpushed(ground.repo, tip, theirs))
+    said = {key.removesuffix("_ms"): value for key, value in lag.items()}
+    return {"name": ground.remote, "url": url_shown(ground.repo, ground.remote), "branch": ground.branch, **said}
+
+
+def _not_pushed(ground: Ground) -> tuple[str, ...]:
+    """Say how many commits of people stand in this clone, where the hub does not look."""
+    here, there = read_ref(ground.repo, ground.source_ref), read_ref(ground.repo, ground.watched_ref)
+    if ground.remote is None or here is None or there is None or here == there:
+        return ()
+    number = int(git("rev-list", "--count", here, f"^{there}", git_dir=ground.repo.common_dir))
+    commits = "1 commit that is" if number == 1 else f"{number} commits that are"
+    return (f"{ground.branch} has {commits} not pushed; {ground.to_push}",) if number else ()
 
 
 def _no_hub(ground: Ground) -> str:

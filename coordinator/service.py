@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from coordinator.files.observe import Observer
 from coordinator.git import history
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import STATE_REF, GitSource
+from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, survey, unclear_root
+from coordinator.ground import CannotStart, Ground, unclear_root
 from coordinator.hub import Hub, Identity
+from coordinator.joining import CLAIMS, Arrival, adopt, arrive, beginning, give_way, judge_there, settle
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
-from coordinator.ports import Conflict, Fatal, SourceUnreadable
+from coordinator.ports import Conflict, End, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.sync import Syncer
+from coordinator.syncing import Sync
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -50,7 +54,8 @@ class SystemClock:
 class Options:
     """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one.
 
-    ``take_over``: go on although another hub has claimed the branch since this one wrote it.
+    ``take_over``: go on although another hub has claimed the branch since this one wrote it. ``remote``: the remote
+    that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is.
     """
 
     repo: Path
@@ -58,13 +63,17 @@ class Options:
     port: int = 4000
     source: str | None = None
     take_over: bool = False
+    remote: str | None = None
 
 
 class HubView:
     """What the HTTP API and the command line see of a running hub."""
 
-    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout) -> None:
+    def __init__(
+        self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout, syncer: Syncer | None = None
+    ) -> None:
         self._hub = hub
+        self._syncer = syncer
         self._ground = ground
         self._started_at = started_at
         self._lookout = lookout
@@ -92,7 +101,8 @@ class HubView:
         return [present.agent_json(agents[name]) for name in sorted(agents)]
 
     def problem_list(self) -> list[dict[str, Any]]:
-        return [asdict(problem) for problem in self._hub.problems]
+        remote = () if self._syncer is None else self._syncer.problems
+        return [asdict(problem) for problem in (*remote, *self._hub.problems)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -100,14 +110,19 @@ class HubView:
 
     async def reconcile(self) -> dict[str, Any]:
         """Look at the source now; return which commit is observed, once what it changed is durable."""
+        if self._syncer is not None:
+            await self._syncer.fetch()
         observed = await self._hub.reconcile()
         return {
             "source": self._ground.source_ref,
             "observed_commit": observed,
             "state_commit": self._hub.tip,
             "not_observed": [asdict(problem) for problem in self._hub.source_problems],
-            "remote": None,
+            "remote": self._remote_json(),
         }
+
+    def _remote_json(self) -> dict[str, Any] | None:
+        return None if self._syncer is None else self._syncer.json()
 
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""
@@ -125,6 +140,7 @@ class HubView:
             "started_at": present.rfc3339(self._started_at),
             "as_of": present.rfc3339(self._hub.now().wall),
             "read_only": self._hub.read_only,
+            "remote": self._remote_json(),
             "by_status": by_status,
             "closed_before_start": len(memory.closed),
             "commits_since_start": self._hub.figures.commits,
@@ -147,7 +163,9 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
     """
-    ground = await asyncio.to_thread(survey, options.repo, options.source)
+    if options.remote is not None:
+        await asyncio.to_thread(settle, options.repo, options.remote)
+    ground, arrival = await asyncio.to_thread(arrive, options.repo, options.source)
     _refuse_second_trail(ground)
     lock = HubLock(ground.repo)
     try:
@@ -155,14 +173,14 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, ground, lock, announce)
+        await _serve_locked(options, ground, arrival, lock, announce)
     finally:
         lock.release()
 
 
 def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, take_over: bool = False) -> Hub:
     """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush."""
-    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    source = GitSource(ground.repo, ground.watched_ref, ground.root, remote=ground.remote is not None)
     hub = Hub(
         GitStore(ground.repo, ground.root),
         source,
@@ -175,6 +193,7 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, ta
             ground.root,
             ground.place.existing_backlog(),
             take_over,
+            "" if ground.remote is None else ground.watched_ref,
         ),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
@@ -182,15 +201,16 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, ta
     return hub
 
 
-async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announce: Callable[[str], None]) -> None:
+async def _serve_locked(
+    options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
+) -> None:
     _refuse_occupied(ground)
     try:
         listener = listen(options.host, options.port)
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
-    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over)
-    with contextlib.closing(listener), contextlib.closing(hub):
-        await hub.start()
+    with contextlib.closing(listener), contextlib.ExitStack() as stack:
+        hub, syncer = await _start(options, ground, arrival, lock, stack)
         started_at = hub.now().wall
         door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
         sessions = Sessions(hub, door, hub.core.memory.agents)
@@ -200,30 +220,94 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         def beat() -> None:
             lookout.beat()
             hub.glance()
+            if syncer is not None:
+                syncer.beat()
 
-        view = HubView(hub, ground, started_at, lookout)
+        view = HubView(hub, ground, started_at, lookout, syncer)
         flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
+        ends = {working, serving}
+        if syncer is not None:
+            ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
         try:
-            async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
+            async with lookout, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
-                await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sessions.shut()
             server.should_exit = True
             hub.stop()
-            results = await asyncio.gather(working, serving, return_exceptions=True)
+            results = list(await asyncio.gather(working, serving, return_exceptions=True))
+            results += await _part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+async def _start(
+    options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, stack: contextlib.ExitStack
+) -> tuple[Hub, Syncer | None]:
+    """Return a hub that may serve: started, and where it is new to a remote, its claim pushed.
+
+    A claim that somebody else was faster than is taken back, and made anew on what is there now.
+    """
+    for _ in range(CLAIMS):
+        first = arrival is not None and await asyncio.to_thread(
+            adopt, ground, arrival, ground.place.hub_id(), take_over=options.take_over
+        )
+        base = await asyncio.to_thread(read_ref, ground.repo, STATE_REF)
+        hub = stack.enter_context(
+            contextlib.closing(make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over))
+        )
+        begun = None if arrival is None else await asyncio.to_thread(beginning, ground, arrival, hub.now())
+        await hub.start()
+        if arrival is None or begun is None or hub.tip is None:
+            return hub, None
+        syncer = _syncer(hub, ground, arrival, *begun)
+        stack.callback(syncer.close, arrival.remote.give_up)
+        if not first:
+            return hub, syncer
+        answer = await syncer.push(hub.tip)
+        if answer.end is End.DONE:
+            return hub, syncer
+        if answer.end is not End.BEHIND:
+            raise CannotStart(f"a hub that is new to {arrival.name} serves when its claim is there: {answer.words}", 1)
+        await asyncio.to_thread(arrival.remote.fetch_state)
+        await asyncio.to_thread(give_way, ground, arrival, base, hub.tip)
+    raise CannotStart(f"agentcom/state on {ground.remote} moves all the time: stop the hub that writes there", 1)
+
+
+def _syncer(hub: Hub, ground: Ground, arrival: Arrival, sync: Sync, unpushed: int) -> Syncer:
+    """Return what keeps a hub and its remote together."""
+    return Syncer(
+        hub,
+        arrival.remote,
+        partial(judge_there, ground.repo, arrival.name),
+        name=arrival.name,
+        url=arrival.url,
+        branch=ground.branch,
+        sync=sync,
+        unpushed=unpushed,
+    )
+
+
+async def _part(running: "set[asyncio.Task[None]]", syncer: Syncer | None, *, well: bool) -> list[BaseException | None]:
+    """End what keeps the remote in step, after a last push if all is ``well``; return what it raised."""
+    raised = [task.exception() for task in running if task.done()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    if syncer is not None and well and not raised:
+        await syncer.farewell()
+    return raised
 
 
 def _keep(lock: HubLock) -> bool:
@@ -236,7 +320,8 @@ def _keep(lock: HubLock) -> bool:
 
 def _refuse_second_trail(ground: Ground) -> None:
     """Refuse to begin a new trail where a remote has one: all of its tasks would be created and run again."""
-    if ground.state_ref != STATE_REF:
+    ours = None if ground.remote is None else tracking_ref(ground.remote, STATE_REF)
+    if ground.state_ref not in (STATE_REF, ours):
         name = ground.state_ref.removeprefix("refs/remotes/")
         raise CannotStart(
             f"{name} holds the trail of another hub: when that one has stopped, go on with it here by "
@@ -250,9 +335,9 @@ def _refuse_occupied(ground: Ground) -> None:
 
     Neither may agentcom.yaml be wrong where it names a root: the first hub settles for good which folder that is.
     """
-    if last_observed(ground.repo) is not None:
+    if last_observed(ground.repo, ground.state_ref) is not None:
         return
-    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    source = GitSource(ground.repo, ground.watched_ref, ground.root)
     try:
         tip = source.tip()
         problems = () if tip is None else source.problems(tip, first=True)

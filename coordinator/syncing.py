@@ -198,7 +198,7 @@ def problems(sync: Sync, name: str, branch: str, unpushed: int) -> tuple[Problem
     if fetch is not None and fetch.end is End.GONE:
         hint = "what was observed last stays in force; push it again"
         found.append(Problem(f"{name}/{branch}", what=f"{name} has no branch {branch}", hint=hint))
-    if push is not None and push.end is End.REFUSED:
+    if push is not None and (push.end is End.REFUSED or (push.end is End.BEHIND and sync.push_failures > 1)):
         hint = f"{_commits(unpushed)} not pushed; it is tried again"
         found.append(Problem(f"{name}/agentcom/state", what=f"{name} refuses it: {push.words}", hint=hint))
     away = next((answer for answer in (fetch, push) if answer is not None and answer.end is End.AWAY), None)

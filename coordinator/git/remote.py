@@ -10,8 +10,9 @@ import threading
 
 from coordinator.git.address import shown
 from coordinator.git.remotes import network_env, words
-from coordinator.git.repo import STATE_REF, Repo, read_ref
+from coordinator.git.repo import STATE_REF, Repo, read_ref, tracking_ref
 from coordinator.git.run import GitError, git
+from coordinator.git.slips import BY_HUB
 from coordinator.ports import Answer, End
 
 #: How long one fetch or push may take, in seconds.
@@ -26,14 +27,12 @@ _NO_OPTIONS = "does not support push options"
 #: A line of ``git push --porcelain``: flag, refs, and either a range or the reason in brackets.
 _ROW = re.compile(r"^([ +\-*!=])\t[^\t]*\t(.*)$", re.MULTILINE)
 _RANGE = re.compile(r"([0-9a-f]{4,64})\.\.\.?[0-9a-f]{4,64}")
-_BEHIND = re.compile(r"\[rejected\] \((?:fetch first|non-fast-forward|needs force|stale info)\)")
+_BEHIND = re.compile(
+    r"\[rejected\] \((?:fetch first|non-fast-forward|needs force|stale info)\)"
+    r"|\[remote rejected\] \((?:failed to update ref|cannot lock ref|incorrect old value)"  # moved during the push
+)
 _REASON = re.compile(r"\[(?:remote )?rejected\] \((.*)\)")
 _REMOTE_WORDS = re.compile(r"^remote: ?(.*)$", re.MULTILINE)
-
-
-def tracking_ref(name: str, ref: str) -> str:
-    """Return where a clone keeps what it knows of a branch of the remote ``name``: ``refs/remotes/origin/main``."""
-    return f"refs/remotes/{name}/{ref.removeprefix('refs/heads/')}"
 
 
 class GitRemote:
@@ -124,12 +123,20 @@ class GitRemote:
         )
 
 
+def count_unpushed(repo: Repo, own: str | None, theirs: str | None) -> int:
+    """Return how many commits of a hub stand on ``own`` and not on ``theirs``. Raises GitError."""
+    if own is None:
+        return 0
+    but = () if theirs is None else (f"^{theirs}",)
+    return int(git("rev-list", "--count", *BY_HUB, own, *but, git_dir=repo.common_dir))
+
+
 def _failed_push(error: GitError) -> Answer:
     """Say what a failed push means: the remote decided, or it could not be asked."""
     out = error.stdout.decode("utf-8", "replace")
     row = next((match[2] for match in _ROW.finditer(out) if match[1] == "!"), "")
     if _BEHIND.search(row):
-        return Answer(End.BEHIND, words=words(error))
+        return Answer(End.BEHIND, words=shown(row))
     reason = _REASON.search(row)
     if reason is None:
         return Answer(End.AWAY, words=words(error))

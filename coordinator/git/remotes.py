@@ -71,6 +71,11 @@ def url_of(repo: Repo, name: str) -> str:
             against = address.objection(url)
             if against is not None:
                 raise CannotUseRemote(f"remote {name} is {url}: {against}")
+    return url_shown(repo, name)
+
+
+def url_shown(repo: Repo, name: str) -> str:
+    """Return the address of a remote as people may see it, whatever is wrong with it; empty when it has none."""
     return address.shown(_ask(repo, "remote", "get-url", name))
 
 
