@@ -94,8 +94,7 @@ class Syncer:
 
     def beat(self) -> None:
         """Notice that the hub has written."""
-        if self._hub.tip != self._sync.own:
-            self._bell.set()
+        self._notice_hub()
 
     async def fetch(self) -> None:
         """Ask the remote for the source now; return when it has answered, whatever it said."""
@@ -204,6 +203,8 @@ class Syncer:
             await self._hub.slipped(found)
 
     def _notice_hub(self) -> None:
+        if self._hub.tip != self._sync.own:
+            self._bell.set()  # whoever noticed it, the loop must not sleep on
         self._sync = moved(self._sync, self._hub.tip, self._hub.now())
 
     @property

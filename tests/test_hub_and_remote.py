@@ -85,7 +85,9 @@ async def eventually(check: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def running(path: Path, remote: Path | None = None, *, take_over: bool = False) -> AsyncIterator[Running]:
+async def running(
+    path: Path, remote: Path | None = None, *, take_over: bool = False, beat: bool = True
+) -> AsyncIterator[Running]:
     """Start a hub as ``agentcom hub`` does, without its door; an error of hub or remote is the test's."""
     if remote is not None:
         settle(path, str(remote))
@@ -97,12 +99,12 @@ async def running(path: Path, remote: Path | None = None, *, take_over: bool = F
         working = asyncio.create_task(hub.run())
         syncing_now = asyncio.create_task(syncer.run())
 
-        async def beat() -> None:
-            while True:
+        async def heart() -> None:
+            while beat:
                 syncer.beat()
                 await asyncio.sleep(0.02)
 
-        beating = asyncio.create_task(beat())
+        beating = asyncio.create_task(heart())
         try:
             yield Running(hub, syncer, HubView(hub, ground, 0, None, syncer), Clone(path), syncing_now)  # type: ignore[arg-type]
         finally:
@@ -231,6 +233,18 @@ async def test_a_remote_that_is_away_stops_nothing_and_is_caught_up_with(
         await at.look()
         assert at.said == ""
         assert bare.head(STATE_REF) == at.hub.tip
+
+
+async def test_somebody_who_asks_for_the_status_keeps_no_push_from_its_time(
+    tmp_path: Path, bare: Clone, person: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syncing, "FETCH_EVERY_S", 3600.0)
+    async with running(tmp_path / "hub", bare.path, beat=False) as at:
+        person.commit({"BACKLOG.md": ONE + "- [ ] second thing\n"})
+        person.git("push", "--quiet")
+        await at.look()
+        assert at.syncer.json()["unpushed"]
+        await eventually(lambda: bare.head(STATE_REF) == at.hub.tip)
 
 
 async def test_a_refusal_is_shown_in_the_words_of_the_forge_and_heals(
