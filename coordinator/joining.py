@@ -10,6 +10,7 @@ from pathlib import Path
 
 from coordinator.core.timers import Now
 from coordinator.git.branch import StateBranch
+from coordinator.git.journal import last_observed
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import Record, keep_lost
 from coordinator.git.remote import GitRemote, count_unpushed
@@ -56,7 +57,7 @@ def settle(directory: Path, wanted: str) -> None:
             repo = find_repo(_existing(directory))
         except NoRepository as error:
             if wanted == NONE or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
-                raise CannotStart(str(error), 66) from None
+                raise CannotStart(f"{error}; a folder that is not there yet is cloned into", 66) from None
             clone(wanted, directory)
             repo = find_repo(directory)
         else:
@@ -122,6 +123,8 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
                 f"{arrival.name} cannot be reached, and a hub that is new to it must {why}: {arrival.state.words}", 1
             )
         return False
+    if theirs is None and line is not None:
+        _refuse_unread(ground, arrival)
     if theirs is None or behind:
         return new
     if line is not None:
@@ -129,6 +132,17 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
     if line == own:
         _put(repo, theirs, own, f"agentcom: as on {arrival.name}")
     return new
+
+
+def _refuse_unread(ground: Ground, arrival: Arrival) -> None:
+    """Refuse a first start with a remote that lacks what was read here: tasks would go with the lines that are gone."""
+    read, there = last_observed(ground.repo), read_ref(ground.repo, ground.watched_ref)
+    if read is not None and (there is None or not is_ancestor(ground.repo, read, there)):
+        raise CannotStart(
+            f"{arrival.name} does not have {ground.branch} as it was read here last ({read[:10]}): "
+            f"`git push {arrival.name} {ground.branch}` first",
+            78,
+        )
 
 
 def _may_follow(repo: Repo, name: str, line: str, theirs: str, hub_id: str, *, take_over: bool, written: bool) -> None:

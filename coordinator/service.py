@@ -259,6 +259,7 @@ async def _start(
 
     A claim that somebody else was faster than is taken back, and made anew on what is there now.
     """
+    refused = ""
     for _ in range(CLAIMS):
         first = arrival is not None and await asyncio.to_thread(
             adopt, ground, arrival, ground.place.hub_id(), take_over=options.take_over
@@ -282,7 +283,8 @@ async def _start(
             raise CannotStart(f"a hub that is new to {arrival.name} serves when its claim is there: {answer.words}", 1)
         await asyncio.to_thread(arrival.remote.fetch_state)
         await asyncio.to_thread(give_way, ground, arrival, base, hub.tip)
-    raise CannotStart(f"agentcom/state on {ground.remote} moves all the time: stop the hub that writes there", 1)
+        refused = answer.words
+    raise CannotStart(f"{ground.remote} takes no claim of this hub, {CLAIMS} times it came too late: {refused}", 1)
 
 
 def _syncer(hub: Hub, ground: Ground, arrival: Arrival, sync: Sync, unpushed: int) -> Syncer:

@@ -203,9 +203,10 @@ def problems(sync: Sync, name: str, branch: str, unpushed: int) -> tuple[Problem
         found.append(Problem(f"{name}/agentcom/state", what=f"{name} refuses it: {push.words}", hint=hint))
     away = next((answer for answer in (fetch, push) if answer is not None and answer.end is End.AWAY), None)
     if away is not None:
+        how = "reached" if away is fetch else "pushed to"
         lag = f", {_commits(unpushed)} not pushed" if unpushed else ""
         hint = f"work goes on with what was fetched last{lag}; it is tried again"
-        found.append(Problem(name, what=f"cannot be reached: {away.words}", hint=hint))
+        found.append(Problem(name, what=f"cannot be {how}: {away.words}", hint=hint))
     return tuple(found)
 
 

@@ -12,6 +12,9 @@ from support.repo import Clone, make_bare, make_repo
 from support.state import let_a_hub_look
 
 from coordinator import syncing
+from coordinator.core.agent import Session
+from coordinator.core.events import Accepted, Complete, Connected, Said
+from coordinator.core.machine import State
 from coordinator.core.task import Task
 from coordinator.git.lock import HubLock
 from coordinator.git.repo import STATE_REF
@@ -235,6 +238,28 @@ async def test_a_remote_that_is_away_stops_nothing_and_is_caught_up_with(
         assert bare.head(STATE_REF) == at.hub.tip
 
 
+async def test_tasks_are_done_while_the_remote_is_away_and_their_trail_follows(
+    tmp_path: Path, bare: Clone, person: Clone
+) -> None:
+    more = "".join(f"- [ ] thing {n}\n" for n in range(5))
+    person.commit({"BACKLOG.md": ONE + more, "agents/mind.yaml": "name: Mind\n"})
+    person.git("push", "--quiet")
+    away = bare.path.with_name("away.git")
+    async with running(tmp_path / "hub", bare.path) as at:
+        bare.path.rename(away)
+        await at.hub.settle(Connected("mind", Session("s", (), frozenset(), frozenset())))
+        for _ in range(6):
+            (task,) = (task for task in at.tasks.values() if task.state is State.ASSIGNED)
+            await at.hub.settle(Said("mind", "s", Accepted(task.id, 1)))
+            await at.hub.settle(Said("mind", "s", Complete(task.id, 1, {})))
+        assert not at.tasks
+        await eventually(lambda: "commits are not pushed" in at.said)
+        away.rename(bare.path)
+        await at.pushed()
+        assert bare.git("log", "--format=%s", STATE_REF).count("working -> done (mind)") == 6
+        assert at.clone.fsck() == bare.fsck() == ""
+
+
 async def test_somebody_who_asks_for_the_status_keeps_no_push_from_its_time(
     tmp_path: Path, bare: Clone, person: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,6 +442,19 @@ async def test_a_trail_that_grew_without_a_remote_goes_there_whole(tmp_path: Pat
         assert at.tasks["first thing"].status.generation == 0
     settle(person.path, "none")
     assert arrive(person.path, None)[1] is None
+
+
+async def test_a_trail_that_grew_without_a_remote_waits_until_the_remote_has_what_was_read(
+    tmp_path: Path, bare: Clone, person: Clone
+) -> None:
+    person.commit({"BACKLOG.md": ONE + "- [ ] second thing\n"})
+    await asyncio.to_thread(let_a_hub_look, person)
+    with pytest.raises(CannotStart, match="`git push origin main` first"):
+        async with running(person.path, bare.path):
+            raise AssertionError("served")
+    person.git("push", "--quiet")
+    async with running(person.path) as at:
+        assert at.tasks.keys() == {"first thing", "second thing"}
 
 
 def test_a_remote_that_answers_nothing_good_at_adoption_changes_nothing(

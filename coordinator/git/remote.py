@@ -29,7 +29,8 @@ _ROW = re.compile(r"^([ +\-*!=])\t[^\t]*\t(.*)$", re.MULTILINE)
 _RANGE = re.compile(r"([0-9a-f]{4,64})\.\.\.?[0-9a-f]{4,64}")
 _BEHIND = re.compile(
     r"\[rejected\] \((?:fetch first|non-fast-forward|needs force|stale info)\)"
-    r"|\[remote rejected\] \((?:failed to update ref|cannot lock ref|incorrect old value)"  # moved during the push
+    # it was moved while we pushed:
+    r"|\[remote rejected\] \((?:failed to update ref|cannot lock ref|incorrect old value|reference already exists)"
 )
 _REASON = re.compile(r"\[(?:remote )?rejected\] \((.*)\)")
 _REMOTE_WORDS = re.compile(r"^remote: ?(.*)$", re.MULTILINE)

@@ -116,7 +116,7 @@ def words(error: GitError) -> str:
     """Return what git or the remote said, in one line, without credentials and git's advice."""
     lines = [line.strip() for line in (error.stderr or str(error)).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("hint:", "To ", "Please make sure", "and the rep"))]
-    said = [line.removeprefix("fatal:").removeprefix("error:").strip() for line in kept]
+    said = [line.removeprefix("fatal:").removeprefix("error:").strip().rstrip(".") for line in kept]
     return address.shown("; ".join(dict.fromkeys(said))) or "nothing"
 
 
