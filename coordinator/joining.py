@@ -10,6 +10,7 @@ from pathlib import Path
 
 from coordinator.core.timers import Now
 from coordinator.git.branch import StateBranch
+from coordinator.git.durable import fsync
 from coordinator.git.journal import last_observed
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import Record, keep_lost
@@ -127,8 +128,9 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
         _refuse_unread(ground, arrival)
     if theirs is None or behind:
         return new
-    if line is not None:
-        _may_follow(repo, arrival.name, line, theirs, hub_id, take_over=take_over, written=written is not None)
+    known = written is not None
+    if line is not None and _goes_on(repo, arrival.name, line, theirs, hub_id, take_over=take_over, known=known):
+        _pin(repo, line)
     if line == own:
         _put(repo, theirs, own, f"agentcom: as on {arrival.name}")
     return new
@@ -145,18 +147,25 @@ def _refuse_unread(ground: Ground, arrival: Arrival) -> None:
         )
 
 
-def _may_follow(repo: Repo, name: str, line: str, theirs: str, hub_id: str, *, take_over: bool, written: bool) -> None:
-    """Raise Conflict when ``theirs`` is another hub's, that this one was not told to take over from."""
-    if not written and is_ancestor(repo, line, theirs):
-        return  # a person put the branch here, no hub of this clone
+def _goes_on(repo: Repo, name: str, line: str, theirs: str, hub_id: str, *, take_over: bool, known: bool) -> bool:
+    """Tell whether the own line goes on and ``theirs`` is a slip; if not, ``theirs`` is what is gone on with.
+
+    ``known``: a hub of this clone noted the line as its own. Raises Conflict when ``theirs`` is another hub's, that
+    this one was not told to take over from.
+    """
+    if not known and is_ancestor(repo, line, theirs):
+        return False  # a person put the branch here
     last = last_of_a_hub(repo, line) or line
     verdict, seen, epoch = judge_there(repo, name, last, theirs), examine(repo, last, theirs), epoch_at(repo, last)
-    if isinstance(verdict, Slip) or (seen.follows and seen.epoch is not None and seen.epoch.hub_id == hub_id):
-        return
+    if isinstance(verdict, Slip):
+        return True
+    if seen.follows and seen.epoch is not None and seen.epoch.hub_id == hub_id:
+        return False
     if not take_over and (not seen.follows or epoch is None or epoch.hub_id == hub_id):
         raise verdict
-    if not written:
+    if not known:
         keep_lost(_branch(repo), line, hub_id)
+    return False
 
 
 def judge_there(repo: Repo, name: str, own: str, theirs: str) -> Slip | Conflict:
@@ -179,8 +188,8 @@ def give_way(ground: Ground, arrival: Arrival, base: str | None, claim: str) -> 
     if isinstance(verdict, Conflict):
         raise verdict
     if base is None or is_ancestor(repo, base, theirs):
+        Record(repo).path.unlink(missing_ok=True)
         _put(repo, theirs, claim, f"agentcom: gave way to {arrival.name}")
-        Record(repo).write(theirs)
 
 
 def beginning(ground: Ground, arrival: Arrival, now: Now) -> tuple[Sync, int]:
@@ -204,6 +213,13 @@ def _claimed(repo: Repo, tip: str) -> str | None:
     last = last_of_a_hub(repo, tip)
     epoch = None if last is None else epoch_at(repo, last)
     return None if epoch is None else epoch.hub_id
+
+
+def _pin(repo: Repo, line: str) -> None:
+    """Note the own line for good before the ref leaves it: by this the hub's start tells a slip."""
+    record = Record(repo)
+    record.write(line)
+    fsync([record.path, record.path.parent])
 
 
 def _put(repo: Repo, new: str, old: str | None, why: str) -> None:

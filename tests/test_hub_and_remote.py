@@ -350,6 +350,31 @@ async def test_a_slip_there_while_no_hub_ran_is_undone_by_the_next_one(
         assert "edit by hand" in bare.git("log", "--format=%s", STATE_REF)
 
 
+@pytest.mark.parametrize("noted", [True, False])
+async def test_an_earlier_hub_that_pushes_late_costs_the_later_one_nothing(
+    tmp_path: Path, bare: Clone, person: Clone, noted: bool
+) -> None:
+    async with running(tmp_path / "one", bare.path):
+        pass
+    early = bare.head(STATE_REF)
+    who = ("-c", "user.name=AgentCom hub", "-c", "user.email=hub@agentcom.invalid")
+    text = "late\n\nAgentcom-Epoch: 1/h-00000000"
+    late = bare.git(*who, "commit-tree", "-p", early, "-m", text, f"{early}^{{tree}}")
+    async with running(tmp_path / "two", bare.path):
+        pass
+    bare.git("update-ref", STATE_REF, late)
+    ours = Clone(tmp_path / "two").head(STATE_REF)
+    if not noted:
+        (tmp_path / "two" / ".git" / "agentcom" / "state-tip").unlink()
+    async with running(tmp_path / "two") as at:
+        await at.pushed()
+        assert bare.head(STATE_REF) == at.hub.tip
+        assert ours in bare.git("rev-list", "--first-parent", STATE_REF)
+        assert late in bare.git("rev-list", STATE_REF)
+        assert late not in bare.git("rev-list", "--first-parent", STATE_REF)
+        assert "of an earlier hub (epoch 1/h-00000000)" in at.said
+
+
 async def test_a_hub_on_a_fresh_clone_goes_on_with_the_trail_and_the_other_one_stops(
     tmp_path: Path, bare: Clone, person: Clone
 ) -> None:
