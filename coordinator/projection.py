@@ -69,7 +69,7 @@ def slip_commit(slip: Slip, claim: Claim, now_ms: int) -> Commit:
     """Return the commit that puts the branch back and keeps in history what a slip left there."""
     by = f" of {slip.who}" if slip.who else ""
     subject = f"undo a slip{by} on agentcom/state"
-    message = _said(subject, claim, [("Agentcom-Event", "slip_undone")], slip.text)
+    message = _said(subject, claim, [("Agentcom-Event", "slip_undone")], f"agentcom/state {slip.text}")
     return Commit(message, _HUB, now_ms, slip=slip)
 
 

@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, assert_never
 
 from coordinator.core.timers import Now
@@ -200,7 +201,7 @@ class Syncer:
         if isinstance(found, Conflict):
             raise found
         if found.parent is not None:
-            await self._hub.slipped(found)
+            await self._hub.slipped(replace(found, text=f"on {self._name} {found.text}"))
 
     def _notice_hub(self) -> None:
         if self._hub.tip != self._sync.own:
