@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.core.timers import Now
 from coordinator.ports import Answer, End
 from coordinator.syncing import (
     FETCH_EVERY_S,
+    FETCH_JITTER,
     PUSH_AFTER_S,
     QUIET_S,
     RETRY_MOST_S,
@@ -259,6 +262,44 @@ def test_a_push_that_was_done_although_its_answer_got_lost_is_no_news() -> None:
     world.commit()
     assert world.sync.notice == ""
     assert not world.sync.ahead
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["commit", "away", "refused", "back", "elsewhere", "ask", "wait"]), st.floats(0, 200)
+        ),
+        max_size=60,
+    ),
+    st.floats(0, 0.999),
+)
+def test_whatever_happens_pushes_keep_their_distance_and_all_of_it_arrives_once_it_can(
+    events: list[tuple[str, float]], luck: float
+) -> None:
+    world = World(luck=luck)
+    for what, seconds in events:
+        match what:
+            case "commit":
+                world.commit()
+            case "away" | "refused":
+                world.trouble = AWAY if what == "away" else REFUSED
+            case "back":
+                world.trouble = None
+            case "elsewhere":
+                world.there = None if world.commits % 2 else f"x{world.commits}"
+            case "ask":
+                world.sync = asked(world.sync)
+        world.wait(seconds)
+    good = [seconds for seconds, _ in world.pushes]
+    assert all(len({s for s in good if start <= s < start + PUSH_AFTER_S}) <= 6 for start in good)
+    assert all(b - a <= FETCH_EVERY_S * (1 + FETCH_JITTER) + 0.001 for a, b in pairwise(world.fetches))
+    world.trouble, world.there = None, None
+    world.wait(RETRY_MOST_S + PUSH_AFTER_S)
+    if world.commits:
+        world.commit()
+        world.wait(RETRY_MOST_S + PUSH_AFTER_S)
+        assert world.there == world.sync.own
+        assert not world.sync.ahead
 
 
 def test_quiet_means_a_minute_without_a_push() -> None:

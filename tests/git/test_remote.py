@@ -151,6 +151,25 @@ def test_the_default_branch_is_what_the_head_of_the_remote_names(clone: Clone, b
     assert remote.default_branch() is None
 
 
+@pytest.mark.parametrize("address", ["git@forge.example:{path}", "ssh://git@forge.example{path}"])
+def test_ssh_is_spoken_in_both_spellings_and_never_asks(
+    clone: Clone, bare: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        "#!/bin/sh\n"
+        f'echo "${{SSH_ASKPASS_REQUIRE}} ${{GIT_TERMINAL_PROMPT}} $*" >> {tmp_path}/asked\n'
+        'while [ "$1" != git@forge.example ]; do shift; done\nshift\nexec sh -c "$*"\n'
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH", str(ssh))
+    clone.git("remote", "set-url", "origin", address.format(path=bare.path))
+    remote = GitRemote(clone.repo, "origin", "refs/heads/main", timeout=30)
+    assert remote.fetch_source().end is End.DONE
+    assert remote.push_state(state(clone, clone.head())).end is End.DONE
+    assert all(line.startswith("never 0 ") for line in (tmp_path / "asked").read_text().splitlines())
+
+
 def test_other_protocols_are_shut_even_when_a_configuration_leads_there(clone: Clone, remote: GitRemote) -> None:
     clone.git("config", "remote.origin.url", "ext::sh -c 'touch evil'")
     clone.git("config", "protocol.ext.allow", "always")
