@@ -42,32 +42,30 @@ def list_files(git_dir: Path, tree: str, layout: Layout, days: Days) -> Listing:
     """
     listing = Listing()
     found: list[tuple[str, str]] = []
+    spine, hub_paths = frozenset(layout.spine), frozenset(layout.hub_paths)
     level = [("", tree)]
     while level:
         below: list[tuple[str, str]] = []
         for (above, _), folder in zip(level, _trees(git_dir, [oid for _, oid in level]), strict=True):
             for name, entry in parse_tree(folder).items():
                 path = f"{above}/{name}" if above else name
+                if above in spine:
+                    if entry.is_folder and (path in spine or path in hub_paths):
+                        below.append((path, entry.oid))
+                    continue
                 relative = layout.relative(path) or ""
                 if not entry.is_folder:
-                    if above not in layout.spine and not relative.startswith(f"{_CLOSED}/"):
+                    if not relative.startswith(f"{_CLOSED}/"):
                         listing.oids[relative] = entry.oid
                 elif _DAY.fullmatch(relative):
                     found.append((relative, entry.oid))
-                elif _is_on_the_way(above, path, relative, layout):
+                elif not f"{relative}/".startswith(f"{_CLOSED}/") or _ON_THE_WAY.fullmatch(relative):
                     below.append((path, entry.oid))
         level = below
     _read_days(git_dir, found, days)
     for path, oid in sorted(found):
         listing.closed.update((name, f"{path}/{name}.yaml") for name in days[oid])
     return listing
-
-
-def _is_on_the_way(above: str, path: str, relative: str, layout: Layout) -> bool:
-    """Tell whether a folder leads to files of the hub: above its folders, or inside one."""
-    if above in layout.spine:
-        return path in layout.spine or path in layout.hub_paths
-    return not f"{relative}/".startswith(f"{_CLOSED}/") or _ON_THE_WAY.fullmatch(relative) is not None
 
 
 def _read_days(git_dir: Path, found: list[tuple[str, str]], days: Days) -> None:
