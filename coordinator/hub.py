@@ -44,8 +44,8 @@ from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.files.readings import Readings
 from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
-from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, Store, StoreError
-from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
+from coordinator.ports import Clock, Commit, Fold, ReadOnly, Slip, Slipped, Source, Store, StoreError
+from coordinator.projection import Claim, claim_commit, observation_commits, record_commit, slip_commit
 from coordinator.sight import Sight
 
 T = TypeVar("T")
@@ -62,6 +62,10 @@ BATCH = 1_000
 PROBLEMS_LOGGED = 50
 #: So many finished tasks stay in memory after their end; of twice as many the older ones go.
 FINISHED_KEPT = 2_000
+#: So many slips on the state branch are shown, the last ones since the hub started.
+SLIPS_SHOWN = 10
+SLIPPED = "the hub put it back; what you want belongs on the source branch"
+RESCUED = "what came after that commit is lost; every open task starts anew"
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
 
@@ -92,7 +96,8 @@ class SilentNet:
 class Identity:
     """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all.
 
-    ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was.
+    ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was. ``take_over``:
+    start although another hub has claimed the branch.
     """
 
     hub_id: str
@@ -100,6 +105,12 @@ class Identity:
     version: str = ""
     root: str = "."
     existing: str = ""
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """A look at the branch itself: somebody else may have moved it."""
 
 
 @dataclass(slots=True)
@@ -114,7 +125,7 @@ class _Look:
 class _Letter:
     """One thing in the inbox and, if somebody waits for it to be durable, whom to tell."""
 
-    content: Happening | _Look
+    content: Happening | _Look | _Glance
     done: asyncio.Future[None] | None = None
 
 
@@ -164,6 +175,7 @@ class Hub:
         self._may_write = may_write
         self._readings = readings
         self._in_branch: tuple[Problem, ...] = ()
+        self._slips: deque[Problem] = deque(maxlen=SLIPS_SHOWN)
         self._in_files: tuple[Problem, ...] = ()
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
@@ -198,6 +210,11 @@ class Hub:
         """Look at the source soon: it may have moved. Must be called on the loop."""
         self._look_now.set()
 
+    def glance(self) -> None:
+        """Look soon whether the state branch is where this hub left it. Must be called on the loop."""
+        if not any(isinstance(letter.content, _Glance) for letter in self._inbox):
+            self._post(_Letter(_Glance()))
+
     async def reconcile(self) -> str | None:
         """Look at the source now; return the commit observed, once what it changed is durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -221,7 +238,13 @@ class Hub:
 
         What waits for a person's confirmation comes first.
         """
-        return (*held_problems(self.core.memory.held), *self._in_branch, *self._sight.problems, *self._in_files)
+        return (
+            *held_problems(self.core.memory.held),
+            *self._slips,
+            *self._in_branch,
+            *self._sight.problems,
+            *self._in_files,
+        )
 
     def now(self) -> Now:
         return self._clock.now()
@@ -259,7 +282,8 @@ class Hub:
 
         Raises what the store raises; Conflict when the branch is not a hub's.
         """
-        fold = await self._in(self._journal, self._store.load)
+        recover = partial(self._store.recover, self._identity.hub_id, take_over=self._identity.take_over)
+        fold = await self._in(self._journal, recover)
         again = partial(rebuild, existing=self._identity.existing, readings=self._readings)
         rebuilt = await self._in(self._journal, again, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
@@ -270,17 +294,20 @@ class Hub:
         self.tip, self.observed = fold.tip, fold.source
         before = folded.hub.get("hub_id")
         self.claim = replace(self.claim, epoch=int(folded.hub.get("epoch", 0)) + 1)
-        await self._claim(fold, new_hub=before is not None and before != self._identity.hub_id)
+        new_hub = "a new hub took over" if before is not None and before != self._identity.hub_id else ""
+        await self._claim(fold, anew=fold.rescued or new_hub)
         self._in_branch = folded.problems
         await self._observe_first(rebuilt.baseline)
         self.ready.set()
 
-    async def _claim(self, fold: Fold, *, new_hub: bool) -> None:
+    async def _claim(self, fold: Fold, *, anew: str) -> None:
         first = fold.tip is None
         source = await self._sight.first() if first else fold.source
         commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
-        effects = self.core.handle(Started(new_hub=new_hub), self.now())
-        await self._write((commit, *self._commits_of(effects)))
+        effects = self.core.handle(Started(anew), self.now())
+        if fold.rescued:
+            self._slips.append(Problem("agentcom/state", what=fold.rescued, hint=RESCUED))
+        await self._write((commit, *self._commits_of(effects)), fold.slip)
         self._remember(commit)
         self.observed = source
 
@@ -354,7 +381,11 @@ class Hub:
             letters = [letter for letter in letters if _task_of(letter) not in lost]
         commits: list[Commit] = []
         effects: list[Effect] = []
+        slip: Slip | None = None
         for letter in letters:
+            if isinstance(letter.content, _Glance):
+                slip = await self._in(self._journal, self._store.look)
+                continue
             if isinstance(letter.content, _Look):
                 await self._recall(wanted_finished(letter.content.seen.specs.values()))
                 decided = self.core.handle(observed_of(letter.content.seen), self.now())
@@ -366,7 +397,7 @@ class Hub:
         for effect in effects:
             if isinstance(effect, Record) and effect.after is not None:
                 self._under_way.setdefault(effect.after.id, effect.before)
-        await self._write(tuple(commits))
+        await self._write(tuple(commits), slip)
         self._under_way.clear()
         self._perform(effects)
         self._forget_old()
@@ -400,12 +431,13 @@ class Hub:
                 case Record():
                     _log.info("%s", _line(effect))
 
-    async def _write(self, commits: tuple[Commit, ...]) -> None:
+    async def _write(self, commits: tuple[Commit, ...], slip: Slip | None = None) -> None:
         """Flush until it is done; while the store refuses, nothing else happens and every effect waits.
 
-        Raises _Stopped when the hub is to end meanwhile.
+        A ``slip`` is put back on the way, also one that is found only now. Raises _Stopped when the hub is to end
+        meanwhile.
         """
-        if not commits:
+        if not commits and slip is None:
             return
         stood_since = self._clock.now().mono
         while True:
@@ -413,7 +445,11 @@ class Hub:
             try:
                 if not self._may_write():
                     raise ReadOnly("the lock file of this hub was taken away; another hub may be running")
-                self.tip = await self._in(self._journal, self._store.flush, commits)
+                undo = () if slip is None else (slip_commit(slip, self.claim, self.now().wall),)
+                self.tip = await self._in(self._journal, self._store.flush, (*undo, *commits))
+            except Slipped as error:
+                slip = error.slip
+                continue
             except ReadOnly as error:
                 if self.read_only is None:
                     _log.error("read-only: %s; trying again every second", error)
@@ -423,7 +459,10 @@ class Hub:
                     await asyncio.wait_for(self._stopping.wait(), HEAL_PAUSE)
                     raise _Stopped from None
                 continue
-            self.figures.commits += len(commits)
+            if slip is not None and all(problem.what != slip.text for problem in self._slips):
+                _log.warning("%s: %s", slip.text, SLIPPED)
+                self._slips.append(Problem("agentcom/state", what=slip.text, hint=SLIPPED))
+            self.figures.commits += len(undo) + len(commits)
             self.figures.flushes += 1
             self.figures.flush_ms = [*self.figures.flush_ms[-999:], 1000 * (self._clock.now().mono - begin)]
             if self.read_only is not None:

@@ -1,7 +1,7 @@
 """Which files stand in the hub's folders at one commit, and which tasks are finished there.
 
-Read tree by tree and level by level, because a tree id says for ever what stands in it: of finished days only those are
-read that are not known by their id. This module knows no ref and opens no file.
+Read tree by tree and level by level, because a tree id says for ever what stands in it: finished days that are known by
+their id are not read, it is only asked whether they are there. This module knows no ref and opens no file.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coordinator.git.objects import Object, parse_tree, read_objects
+from coordinator.git.objects import Object, parse_tree, read_headers, read_objects
 from coordinator.git.parts import Layout
 from coordinator.git.run import GitError
 
@@ -72,8 +72,11 @@ def _read_days(git_dir: Path, found: list[tuple[str, str]], days: Days) -> None:
     oids = {oid for _, oid in found}
     for oid in [oid for oid in days if oid not in oids]:
         del days[oid]
-    missing = sorted(oids - days.keys())
-    for oid, folder in zip(missing, _trees(git_dir, missing), strict=True):
+    known, new = sorted(days), sorted(oids - days.keys())
+    for oid, head in zip(known, read_headers(git_dir, known), strict=True):
+        if head is None:
+            raise _missing(oid)
+    for oid, folder in zip(new, _trees(git_dir, new), strict=True):
         days[oid] = _tasks_of(folder)
 
 
@@ -90,6 +93,10 @@ def _trees(git_dir: Path, oids: list[str]) -> list[Object]:
     found: list[Object] = []
     for oid, item in zip(oids, read_objects(git_dir, oids), strict=True):
         if item is None or item.type != "tree":
-            raise GitError(("cat-file", "--batch"), None, f"tree {oid} is missing or damaged: run git fsck")
+            raise _missing(oid)
         found.append(item)
     return found
+
+
+def _missing(oid: str) -> GitError:
+    return GitError(("cat-file", "--batch"), None, f"tree {oid} is missing or damaged: run git fsck")

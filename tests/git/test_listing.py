@@ -107,3 +107,13 @@ def test_a_day_whose_tree_is_gone_or_cut_off_is_an_error_and_no_empty_day(
     for damage[0] in (None, Object(day, "tree", whole.data[:-1])):
         with pytest.raises(GitError, match="git fsck"):
             list_files(clone.repo.common_dir, tree_of(clone), Layout.of("."), {})
+
+
+def test_a_day_that_is_known_and_gone_is_an_error_all_the_same(clone: Clone) -> None:
+    clone.commit({"status/closed/2026/11/07/t-1.yaml": "x"})
+    day, days = clone.git("rev-parse", "HEAD:status/closed/2026/11/07").strip(), {}
+    list_files(clone.repo.common_dir, tree_of(clone), Layout.of("."), days)
+    assert day in days
+    (clone.path / f".git/objects/{day[:2]}/{day[2:]}").unlink()
+    with pytest.raises(GitError, match="git fsck"):
+        list_files(clone.repo.common_dir, tree_of(clone), Layout.of("."), days)
