@@ -36,6 +36,8 @@ from coordinator.ports import Author, Commit
 AIM_S, AIM_RATIO = 5.0, 1.15
 OPEN = 10_000
 CLOSED = (1_000, 100_000)
+#: So many of the last commits changed one open task each.
+LAST = 60
 #: So many tasks are finished on one day.
 A_DAY = 500
 _DAY_MS = 86_400_000
@@ -90,6 +92,9 @@ class Bench:
             failed = Attempt(1, "loash", End.FAILED, "the table has no such row", "row 7 is missing\n" * 5)
             status = Status(State.QUEUED, 1, created_at=_NOW_MS, created_by="Ada", spec=spec.blob, attempts=(failed,))
             puts |= layout.files_of(Task(spec, status))
+        self._open = [
+            (path, text) for path, text in puts.items() if path.startswith(layout.OPEN) and b"attempts" in text
+        ]
         trailers = [("Agentcom-Epoch", f"1/{hub_id}"), ("Agentcom-Source", tip)]
         self._store.flush((Commit(compose("hub: claim", "", trailers), _HUB, _NOW_MS, puts, source=tip),))
 
@@ -107,6 +112,14 @@ class Bench:
         self._store.load()
         self._store.flush((Commit(compose("hub: close", "", trailers), _HUB, _NOW_MS, puts),))
         self.closed = count
+        self._work()
+
+    def _work(self) -> None:
+        """Let the last commits be changes of open tasks, as they are when a hub is killed at its work."""
+        trailers = [("Agentcom-Epoch", f"1/{self.ground.place.hub_id()}")]
+        for turn, (path, text) in enumerate(self._open[:LAST]):
+            puts = {path: text.replace(b"generation: 1", b"generation: %d" % (2 + turn % 7), 1)}
+            self._store.flush((Commit(compose("hub: work", "", trailers), _HUB, _NOW_MS, puts),))
 
     def start(self, *, known: bool) -> tuple[float, float]:
         """Return the seconds until a hub says its address, and those of a processor; it is killed then."""
