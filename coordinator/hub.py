@@ -65,7 +65,7 @@ FINISHED_KEPT = 2_000
 #: So many slips on the state branch are shown, the last ones since the hub started.
 SLIPS_SHOWN = 10
 SLIPPED = "the hub put it back; what you want belongs on the source branch"
-RESCUED = "what came after that commit is lost; every open task starts anew"
+RESCUED = "what came after that commit is lost, and every open task starts anew"
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
 
@@ -295,7 +295,7 @@ class Hub:
         before = folded.hub.get("hub_id")
         self.claim = replace(self.claim, epoch=int(folded.hub.get("epoch", 0)) + 1)
         new_hub = "a new hub took over" if before is not None and before != self._identity.hub_id else ""
-        await self._claim(fold, anew=fold.rescued or new_hub)
+        await self._claim(fold, anew=f"the branch {fold.rescued}" if fold.rescued else new_hub)
         self._in_branch = folded.problems
         await self._observe_first(rebuilt.baseline)
         self.ready.set()
@@ -306,7 +306,7 @@ class Hub:
         commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
         effects = self.core.handle(Started(anew), self.now())
         if fold.rescued:
-            self._slips.append(Problem("agentcom/state", what=fold.rescued, hint=RESCUED))
+            self._report(fold.rescued, RESCUED)
         await self._write((commit, *self._commits_of(effects)), fold.slip)
         self._remember(commit)
         self.observed = source
@@ -460,8 +460,7 @@ class Hub:
                     raise _Stopped from None
                 continue
             if slip is not None and all(problem.what != slip.text for problem in self._slips):
-                _log.warning("%s: %s", slip.text, SLIPPED)
-                self._slips.append(Problem("agentcom/state", what=slip.text, hint=SLIPPED))
+                self._report(slip.text, SLIPPED)
             self.figures.commits += len(undo) + len(commits)
             self.figures.flushes += 1
             self.figures.flush_ms = [*self.figures.flush_ms[-999:], 1000 * (self._clock.now().mono - begin)]
@@ -472,6 +471,11 @@ class Hub:
                 self._inbox.appendleft(_Letter(Resumed(self._last_wake - stood_since)))
                 self._wake.set()
             return
+
+    def _report(self, what: str, hint: str) -> None:
+        """Say what was done to the state branch, in the log and among the problems."""
+        _log.warning("agentcom/state %s: %s", what, hint)
+        self._slips.append(Problem("agentcom/state", what=what, hint=hint))
 
     def _thin_out(self) -> None:
         """Keep the inbox small while nothing is handled: no progress, each fate once per (task, generation).

@@ -51,12 +51,12 @@ class MemoryBranch:
     def slip(self, who: str) -> str:
         """Let a person commit on the branch; return that commit's id."""
         tip = _sha1(f"{self.tip} slip by {who}".encode())
-        self.slipped = Slip(tip, tip, f"agentcom/state: commit {tip[:12]} by {who} is not a hub's", who)
+        self.slipped = Slip(tip, tip, f"got commit {tip[:12]} of {who}, who is no hub", who)
         return tip
 
     def delete(self) -> None:
         """Let a person delete the branch."""
-        self.slipped = Slip(None, text="agentcom/state was deleted")
+        self.slipped = Slip(None, text="was deleted")
 
     def advance(self, what: str) -> str:
         """Append one commit; return its id."""

@@ -32,7 +32,8 @@ class Slip:
     """The state branch is not where its hub left it, by somebody who is no hub.
 
     ``tip`` is what the ref names now, None when it is gone; ``parent`` the commit to be kept in history, None when
-    there is nothing to keep; ``text`` says in one line what was done, ``who`` by whom, empty when that is unknown.
+    there is nothing to keep; ``text`` says what was done to the branch ("was deleted"), ``who`` by whom, empty when
+    that is unknown.
     """
 
     tip: str | None
@@ -46,7 +47,7 @@ class Slipped(StoreError):
 
     def __init__(self, slip: Slip) -> None:
         self.slip = slip
-        super().__init__(slip.text)
+        super().__init__(f"the state branch {slip.text}")
 
 
 class ReadOnly(StoreError):
@@ -106,8 +107,8 @@ class Fold:
     finished task to its status path (``status/closed/2026/11/22/t-1.yaml``). ``source`` is the last observed source
     commit, None before the first observation. ``tip`` is None before the claim.
 
-    ``slip`` is what stands on the ref instead of ``tip``; the next flush must answer it. ``rescued`` says in one line
-    why the branch had to be taken from an earlier state, empty when it was whole.
+    ``slip`` is what stands on the ref instead of ``tip``; the next flush must answer it. ``rescued`` says what
+    was done because the branch was not whole ("was restored to ..."), empty when it was.
     """
 
     tip: str | None = None

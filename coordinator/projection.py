@@ -65,7 +65,9 @@ def slip_commit(slip: Slip, claim: Claim, now_ms: int) -> Commit:
     """Return the commit that puts the branch back and keeps in history what a slip left there."""
     trailers = _signed([("Agentcom-Event", "slip_undone")], claim)
     by = f" of {slip.who}" if slip.who else ""
-    return Commit(compose(f"undo a slip{by} on agentcom/state", slip.text, trailers), _HUB, now_ms, slip=slip)
+    return Commit(
+        compose(f"undo a slip{by} on agentcom/state", f"agentcom/state {slip.text}", trailers), _HUB, now_ms, slip=slip
+    )
 
 
 def observation_commits(

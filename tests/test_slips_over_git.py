@@ -56,7 +56,7 @@ async def test_a_slip_is_noticed_by_a_hub_that_has_nothing_to_write(clone: Clone
         assert clone.git("show", "-s", "--format=%P", STATE).split() == [own, made]
         assert clone.git("show", "-s", "--format=%s", STATE) == "undo a slip of Ada Lovelace on agentcom/state"
         assert clone.tree(STATE) == clone.tree(own)
-        assert f"commit {made[:12]} by Ada Lovelace <ada@example.org> is not a hub's" in said(hub)
+        assert f"agentcom/state: got commit {made[:12]} of Ada Lovelace <ada@example.org>, who is no hub" in said(hub)
         assert "what you want belongs on the source branch" in said(hub)
         before = hub.tip
         await settled(hub)
@@ -87,7 +87,7 @@ async def test_a_branch_deleted_or_set_back_under_the_hub_is_put_back(clone: Clo
         clone.git(*(how if how != ("reset",) else ("update-ref", f"refs/heads/{STATE}", f"{STATE}~1")))
         await settled(hub)
         assert own in clone.git("rev-list", "--first-parent", STATE).split()
-        assert "agentcom/state was" in said(hub)
+        assert "agentcom/state: was" in said(hub)
 
 
 async def test_after_a_slip_while_no_hub_ran_everything_is_as_it_was(clone: Clone) -> None:
@@ -110,7 +110,7 @@ async def test_a_person_who_merges_on_the_branch_slips_too(clone: Clone) -> None
         clone.git("switch", "--quiet", "main")
         await look(hub)
         assert open_tasks(hub).keys() == {"first thing", "second thing"}
-        assert "is not a hub's" in said(hub)
+        assert "who is no hub" in said(hub)
     assert clone.fsck() == ""
 
 

@@ -114,10 +114,7 @@ def find(branch: StateBranch, check: Callable[[str], object], hub_id: str, *, ta
         return found
     for candidate in _candidates(branch):
         if candidate != found.tip and not _wrong(branch, candidate, check):
-            text = (
-                f"{branch.name} was restored to {candidate[:12]}, because of {(now or 'its last commit')[:12]}: {wrong}"
-            )
-            _log.error("%s; what came after it is lost, and every open task starts anew", text)
+            text = f"was restored to {candidate[:12]}, because {(now or 'its last commit')[:12]} is not whole: {wrong}"
             return Found(candidate, None if now == candidate else Slip(now, text=text), text)
     raise Fatal(
         f"{branch.name} cannot be read: {wrong}; its reflog, the remotes and {BACKUP_REF} name no whole commit of a "
@@ -136,14 +133,14 @@ def _ref(branch: StateBranch) -> tuple[str | None, str]:
         now = read_ref(branch.repo, branch.ref)
         if now is None or read_objects(branch.repo.common_dir, [now])[0] is not None:
             return now, wrong
-        wrong = f"{branch.name} named {now[:12]}, which is not there"
+        wrong = f"named {now[:12]}, which is not there"
     except GitError as error:
-        wrong = f"{branch.name} was broken: {error.stderr}"
+        wrong = f"was broken: {error.stderr}"
     loose = branch.repo.common_dir / branch.ref
     if loose.is_file():
         aside = branch.repo.agentcom_dir / "broken-state-ref"
         loose.replace(aside)
-        _log.error("%s; the ref was moved to %s", wrong, aside)
+        _log.error("%s %s; the ref was moved to %s", branch.name, wrong, aside)
     else:
         branch.git("update-ref", "--no-deref", "-d", branch.ref)
     return read_ref(branch.repo, branch.ref), wrong

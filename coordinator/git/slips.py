@@ -62,20 +62,20 @@ class Seen:
 def judge(name: str, own: Epoch | None, seen: Seen) -> Slip | Conflict:
     """Return what a branch ``name`` that stands at ``seen`` means to a hub whose last commit has the epoch ``own``."""
     if seen.tip is None:
-        return Slip(None, text=f"{name} was deleted")
+        return Slip(None, text="was deleted")
     if seen.commit is None:
-        return Slip(seen.tip, text=f"{name} was moved to {seen.tip[:12]}, which is not whole")
+        return Slip(seen.tip, text=f"was moved to {seen.tip[:12]}, which is not whole")
     if seen.behind:
-        return Slip(seen.tip, text=f"{name} was set back to {seen.tip[:12]}")
+        return Slip(seen.tip, text=f"was set back to {seen.tip[:12]}")
     if seen.hub is not None and (own is None or seen.epoch is None or seen.epoch.number >= own.number):
         return Conflict(
             f"{name} was moved to {seen.tip[:12]} by another hub (epoch {seen.epoch}): stop one of the two; "
             f"to go on with this one, stop that one and run `agentcom hub --take-over`"
         )
     who = clean_name(seen.commit.author.name, "unknown")
-    text = f"{name}: commit {seen.tip[:12]} by {who} <{clean_email(seen.commit.author.email)}> is not a hub's"
+    text = f"got commit {seen.tip[:12]} of {who} <{clean_email(seen.commit.author.email)}>, who is no hub"
     if seen.hub is not None:
-        text = f"{name}: commit {seen.tip[:12]} is of an earlier hub (epoch {seen.epoch})"
+        text = f"got commit {seen.tip[:12]} of an earlier hub (epoch {seen.epoch})"
     return Slip(seen.tip, seen.tip, text, who)
 
 

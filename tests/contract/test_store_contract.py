@@ -208,7 +208,7 @@ def test_a_persons_commit_on_the_branch_is_a_slip_that_names_them_and_is_put_bac
     bench.slip()
     slip = slipped(store)
     assert "Ada" in slip.text
-    assert "is not a hub's" in slip.text
+    assert "who is no hub" in slip.text
     assert slip.tip == slip.parent
     assert store.look() == slip
     fold = bench.open().load()
