@@ -21,6 +21,7 @@ from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
 from coordinator.files.observe import Observer
+from coordinator.files.readings import nothing
 from coordinator.git import history
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
@@ -32,6 +33,8 @@ from coordinator.joining import CLAIMS, Arrival, adopt, arrive, beginning, give_
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
 from coordinator.ports import Conflict, End, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.snapshot import Keeper, Snapshot
+from coordinator.snapshot import read as read_snapshot
 from coordinator.sync import Syncer
 from coordinator.syncing import Sync
 from coordinator.web import present
@@ -178,13 +181,23 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
         lock.release()
 
 
-def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, take_over: bool = False) -> Hub:
-    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush."""
+def make_hub(
+    ground: Ground,
+    *,
+    may_write: Callable[[], bool] = lambda: True,
+    take_over: bool = False,
+    snapshot: Snapshot | None = None,
+) -> Hub:
+    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush.
+
+    What ``snapshot`` knows need not be read again by ``Hub.start``; afterwards it may forget.
+    """
+    known = snapshot or Snapshot(nothing())
     source = GitSource(ground.repo, ground.watched_ref, ground.root, remote=ground.remote is not None)
     hub = Hub(
-        GitStore(ground.repo, ground.root),
+        GitStore(ground.repo, ground.root, days=known.days),
         source,
-        Observer(source, ground.branch, ground.root),
+        Observer(source, ground.branch, ground.root, known.readings),
         SystemClock(),
         Identity(
             ground.place.hub_id(),
@@ -197,6 +210,7 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, ta
         ),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
+        readings=known.readings,
     )
     return hub
 
@@ -210,7 +224,8 @@ async def _serve_locked(
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
     with contextlib.closing(listener), contextlib.ExitStack() as stack:
-        hub, syncer = await _start(options, ground, arrival, lock, stack)
+        hub, syncer, behind = await _start(options, ground, arrival, lock, stack)
+        keeper = Keeper(ground, behind, lambda: hub.figures.commits)
         started_at = hub.now().wall
         door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
         sessions = Sessions(hub, door, hub.core.memory.agents)
@@ -235,7 +250,7 @@ async def _serve_locked(
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
         try:
-            async with lookout, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
+            async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
@@ -254,8 +269,10 @@ async def _serve_locked(
 
 async def _start(
     options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, stack: contextlib.ExitStack
-) -> tuple[Hub, Syncer | None]:
+) -> tuple[Hub, Syncer | None, int]:
     """Return a hub that may serve: started, and where it is new to a remote, its claim pushed.
+
+    With it what keeps its remote in step, and how many files a snapshot could have spared it.
 
     A claim that somebody else was faster than is taken back, and made anew on what is there now.
     """
@@ -265,20 +282,21 @@ async def _start(
             adopt, ground, arrival, ground.place.hub_id(), take_over=options.take_over
         )
         base = await asyncio.to_thread(read_ref, ground.repo, STATE_REF)
-        hub = stack.enter_context(
-            contextlib.closing(make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over))
-        )
+        snapshot = await asyncio.to_thread(read_snapshot, ground)
+        hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
+        stack.callback(hub.close)
         begun = None if arrival is None else await asyncio.to_thread(beginning, ground, arrival, hub.now())
         await hub.start()
+        behind = snapshot.forget()
         if arrival is None or begun is None or hub.tip is None:
-            return hub, None
+            return hub, None, behind
         syncer = _syncer(hub, ground, arrival, *begun)
         stack.callback(syncer.close, arrival.remote.give_up)
         if not first:
-            return hub, syncer
+            return hub, syncer, behind
         answer = await syncer.push(hub.tip)
         if answer.end is End.DONE:
-            return hub, syncer
+            return hub, syncer, behind
         if answer.end is not End.BEHIND:
             raise CannotStart(f"a hub that is new to {arrival.name} serves when its claim is there: {answer.words}", 1)
         await asyncio.to_thread(arrival.remote.fetch_state)

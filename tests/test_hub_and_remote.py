@@ -97,7 +97,7 @@ async def running(
     ground, arrival = arrive(path, None)
     with HubLock(ground.repo) as lock, ExitStack() as stack:
         options = Options(path, take_over=take_over)
-        hub, syncer = await _start(options, ground, arrival, lock, stack)
+        hub, syncer, _ = await _start(options, ground, arrival, lock, stack)
         assert syncer is not None
         working = asyncio.create_task(hub.run())
         syncing_now = asyncio.create_task(syncer.run())
@@ -421,7 +421,7 @@ async def test_a_claim_that_came_too_late_is_made_anew_on_what_the_old_hub_wrote
         await old.look()
         await old.pushed()
         with HubLock(ground.repo) as lock, ExitStack() as stack:
-            hub, _ = await _start(Options(tmp_path / "two"), ground, arrival, lock, stack)
+            hub, _, _ = await _start(Options(tmp_path / "two"), ground, arrival, lock, stack)
             titles = {task.spec.title for task in hub.core.memory.tasks.values()}
             assert titles == {"first thing", "second thing"}
             assert bare.head(STATE_REF) == hub.tip
