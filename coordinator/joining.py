@@ -14,17 +14,20 @@ from coordinator.git.durable import fsync
 from coordinator.git.journal import last_observed
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import Record, keep_lost
-from coordinator.git.remote import GitRemote, count_unpushed
+from coordinator.git.remote import NETWORK_TIMEOUT_S, GitRemote, count_unpushed
 from coordinator.git.remotes import NONE, CannotUseRemote, choose, clone, hub_remote, url_of
-from coordinator.git.repo import STATE_REF, NoRepository, Repo, find_repo, is_ancestor, read_ref
+from coordinator.git.repo import STATE_REF, NoRepository, Repo, find_repo, is_ancestor, read_ref, tracking_ref
 from coordinator.git.run import GitError, git
 from coordinator.git.slips import epoch_at, examine, judge, last_of_a_hub
 from coordinator.ground import CannotStart, Ground, survey
+from coordinator.place import Place
 from coordinator.ports import Answer, Conflict, End, Slip
 from coordinator.syncing import Sync, source_answered
 
 _log = logging.getLogger("agentcom.hub")
 
+#: How long a hub that may serve at once waits for its remote before it does, in seconds.
+FIRST_WORDS_S = 3.0
 #: So often a claim that came too late is made anew, on what was there instead.
 CLAIMS = 5
 
@@ -88,17 +91,30 @@ def arrive(directory: Path, source: str | None) -> tuple[Ground, Arrival | None]
         url = url_of(repo, name)
     except CannotUseRemote as error:
         raise CannotStart(str(error), 78) from None
-    first = GitRemote(repo, name)
+    limit = FIRST_WORDS_S if _claimed_last(repo, name) else NETWORK_TIMEOUT_S
+    first = GitRemote(repo, name, timeout=limit)
     before = first.known_state()
     state = first.fetch_state()
+    if state.end is End.AWAY:
+        ground = survey(directory, source)
+        return ground, Arrival(GitRemote(repo, name, ground.source_ref), url, state, state, before)
     default = None
     if source is not None:
         GitRemote(repo, name, source if source.startswith("refs/") else f"refs/heads/{source}").fetch_source()
     elif read_ref(repo, STATE_REF) is None and first.known_state() is None:
         default = first.default_branch()
-    remote = GitRemote(repo, name, survey(directory, source, default).source_ref)
-    fetched = remote.fetch_source()
-    return survey(directory, source, default), Arrival(remote, url, state, fetched, before)
+    ref = survey(directory, source, default).source_ref
+    fetched = GitRemote(repo, name, ref, timeout=limit).fetch_source()
+    return survey(directory, source, default), Arrival(GitRemote(repo, name, ref), url, state, fetched, before)
+
+
+def _claimed_last(repo: Repo, name: str) -> bool:
+    """Tell whether the hub of this clone claimed the remote's branch last, as far as is known here."""
+    try:
+        theirs = read_ref(repo, tracking_ref(name, STATE_REF))
+        return theirs is not None and _claimed(repo, theirs) == Place(repo.agentcom_dir).hub_id()
+    except GitError:
+        return False
 
 
 def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = False) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from support.repo import Clone, make_bare, make_repo
 from support.state import let_a_hub_look
 
-from coordinator import syncing
+from coordinator import joining, syncing
 from coordinator.core.agent import Session
 from coordinator.core.events import Accepted, Complete, Connected, Said
 from coordinator.core.machine import State
@@ -270,6 +270,22 @@ async def test_somebody_who_asks_for_the_status_keeps_no_push_from_its_time(
         await at.look()
         assert at.syncer.json()["unpushed"]
         await eventually(lambda: bare.head(STATE_REF) == at.hub.tip)
+
+
+async def test_a_remote_that_never_answers_keeps_no_hub_from_serving(
+    tmp_path: Path, bare: Clone, person: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "hub", bare.path):
+        pass
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\nexec sleep 600\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH", str(ssh))
+    monkeypatch.setattr(joining, "FIRST_WORDS_S", 0.5)
+    Clone(tmp_path / "hub").git("remote", "set-url", "origin", "git@forge.example:remote.git")
+    async with running(tmp_path / "hub") as at:
+        assert "took longer than 0.5 s" in at.said
+        assert at.tasks.keys() == {"first thing"}
 
 
 async def test_a_refusal_is_shown_in_the_words_of_the_forge_and_heals(

@@ -28,7 +28,9 @@ def _address(text: str) -> tuple[str, int]:
     help="Where agents connect; port 0 takes a free one.",
 )
 @click.option(
-    "--source", metavar="BRANCH", help="The branch that people write on (default: HEAD's at init or first start)."
+    "--source",
+    metavar="BRANCH",
+    help="The branch that people write on (default: HEAD's at init, else the remote's, else HEAD's at first start).",
 )
 @click.option(
     "--remote",
