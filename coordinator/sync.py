@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -37,6 +38,9 @@ from coordinator.syncing import (
 from coordinator.web.present import rfc3339
 
 T = TypeVar("T")
+
+#: What differs between two complaints about the same: git says after how many milliseconds it gave up.
+_NUMBERS = re.compile(r"\d+")
 
 _log = logging.getLogger("agentcom.hub")
 
@@ -214,7 +218,7 @@ class Syncer:
 
     def _report(self) -> None:
         """Let the log hear once of what is wrong, and once that it is well again."""
-        now = "; ".join(str(problem.what) for problem in self.problems)
+        now = _NUMBERS.sub("", "; ".join(problem.what for problem in self.problems))
         if now and now != self._said:
             _log.warning("%s", "; ".join(str(problem) for problem in self.problems))
         elif self._said and not now:
