@@ -344,8 +344,9 @@ def _refuse_second_trail(ground: Ground) -> None:
     if ground.state_ref not in (STATE_REF, ours):
         name = ground.state_ref.removeprefix("refs/remotes/")
         raise CannotStart(
-            f"{name} holds the trail of another hub: when that one has stopped, go on with it here by "
-            f"`git branch agentcom/state {name}`, then start the hub again",
+            f"{name} holds the trail of another hub: `agentcom hub --remote {name.removesuffix('/agentcom/state')}` "
+            f"goes on with it and keeps it there; to go on here alone when that hub has stopped, "
+            f"`git branch agentcom/state {name}` and start the hub again",
             78,
         )
 
