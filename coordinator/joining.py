@@ -91,7 +91,8 @@ def arrive(directory: Path, source: str | None) -> tuple[Ground, Arrival | None]
         url = url_of(repo, name)
     except CannotUseRemote as error:
         raise CannotStart(str(error), 78) from None
-    limit = FIRST_WORDS_S if _claimed_last(repo, name) else NETWORK_TIMEOUT_S
+    ours = _claimed_last(repo, name, Place(repo.agentcom_dir).hub_id())
+    limit = FIRST_WORDS_S if ours else NETWORK_TIMEOUT_S
     first = GitRemote(repo, name, timeout=limit)
     before = first.known_state()
     state = first.fetch_state()
@@ -101,20 +102,22 @@ def arrive(directory: Path, source: str | None) -> tuple[Ground, Arrival | None]
     default = None
     if source is not None:
         GitRemote(repo, name, source if source.startswith("refs/") else f"refs/heads/{source}").fetch_source()
-    elif read_ref(repo, STATE_REF) is None and first.known_state() is None:
+    elif first.known_state() is None and read_ref(repo, STATE_REF) is None:
         default = first.default_branch()
     ref = survey(directory, source, default).source_ref
     fetched = GitRemote(repo, name, ref, timeout=limit).fetch_source()
     return survey(directory, source, default), Arrival(GitRemote(repo, name, ref), url, state, fetched, before)
 
 
-def _claimed_last(repo: Repo, name: str) -> bool:
-    """Tell whether the hub of this clone claimed the remote's branch last, as far as is known here."""
+def _claimed_last(repo: Repo, name: str, hub_id: str) -> bool:
+    """Tell whether this hub wrote last on the remote's branch, as far as is known here."""
     try:
         theirs = read_ref(repo, tracking_ref(name, STATE_REF))
-        return theirs is not None and _claimed(repo, theirs) == Place(repo.agentcom_dir).hub_id()
+        last = None if theirs is None else last_of_a_hub(repo, theirs)
+        epoch = None if last is None else epoch_at(repo, last)
     except GitError:
         return False
+    return epoch is not None and epoch.hub_id == hub_id
 
 
 def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = False) -> bool:
@@ -125,7 +128,7 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
     tell. Must be called under the hub's lock.
     """
     repo, theirs = ground.repo, arrival.remote.known_state()
-    new = theirs is None or _claimed(repo, theirs) != hub_id
+    new = not _claimed_last(repo, arrival.name, hub_id)
     try:
         written, own = Record(repo).read(), read_ref(repo, STATE_REF)
         line = written or own
@@ -154,8 +157,12 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
 
 def _refuse_unread(ground: Ground, arrival: Arrival) -> None:
     """Refuse a first start with a remote that lacks what was read here: tasks would go with the lines that are gone."""
-    read, there = last_observed(ground.repo), read_ref(ground.repo, ground.watched_ref)
-    if read is not None and (there is None or not is_ancestor(ground.repo, read, there)):
+    try:
+        read, there = last_observed(ground.repo), read_ref(ground.repo, ground.watched_ref)
+        lacks = read is not None and (there is None or not is_ancestor(ground.repo, read, there))
+    except GitError:
+        return  # what cannot be read is rescued by the hub, or found wanting by it
+    if lacks and read is not None:
         raise CannotStart(
             f"{arrival.name} does not have {ground.branch} as it was read here last ({read[:10]}): "
             f"`git push {arrival.name} {ground.branch}` first",
@@ -192,10 +199,18 @@ def judge_there(repo: Repo, name: str, own: str, theirs: str) -> Slip | Conflict
     return judge(f"{name}/agentcom/state", epoch_at(repo, own), examine(repo, own, theirs))
 
 
+def standing(ground: Ground) -> str | None:
+    """Return where the state branch stands here, None when there is none, "" when that cannot be read."""
+    try:
+        return read_ref(ground.repo, STATE_REF)
+    except GitError:
+        return ""
+
+
 def give_way(ground: Ground, arrival: Arrival, base: str | None, claim: str) -> None:
     """Take back a claim that came too late and that nobody was served under: what is there now decides anew.
 
-    ``base`` is what the claim was made on. Raises Conflict when another hub has claimed meanwhile.
+    ``base`` is what the claim was made on, as ``standing`` gave it. Raises Conflict when another hub has claimed too.
     """
     repo, theirs = ground.repo, arrival.remote.known_state()
     if theirs is None:
@@ -203,7 +218,7 @@ def give_way(ground: Ground, arrival: Arrival, base: str | None, claim: str) -> 
     verdict = judge_there(repo, arrival.name, claim, theirs)
     if isinstance(verdict, Conflict):
         raise verdict
-    if base is None or is_ancestor(repo, base, theirs):
+    if base is None or (base and is_ancestor(repo, base, theirs)):
         Record(repo).path.unlink(missing_ok=True)
         _put(repo, theirs, claim, f"agentcom: gave way to {arrival.name}")
 
@@ -222,13 +237,6 @@ def beginning(ground: Ground, arrival: Arrival, now: Now) -> tuple[Sync, int]:
         return sync, count_unpushed(repo, read_ref(repo, STATE_REF), theirs)
     except GitError:
         return sync, 0  # a branch that cannot be read is rescued by the hub, which says so
-
-
-def _claimed(repo: Repo, tip: str) -> str | None:
-    """Return the id of the hub that wrote last on a branch."""
-    last = last_of_a_hub(repo, tip)
-    epoch = None if last is None else epoch_at(repo, last)
-    return None if epoch is None else epoch.hub_id
 
 
 def _pin(repo: Repo, line: str) -> None:

@@ -25,11 +25,11 @@ from coordinator.files.readings import nothing
 from coordinator.git import history
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
+from coordinator.git.repo import STATE_REF, GitSource, tracking_ref
 from coordinator.git.watcher import Watcher
 from coordinator.ground import CannotStart, Ground, unclear_root
 from coordinator.hub import Hub, Identity
-from coordinator.joining import CLAIMS, Arrival, adopt, arrive, beginning, give_way, judge_there, settle
+from coordinator.joining import CLAIMS, Arrival, adopt, arrive, beginning, give_way, judge_there, settle, standing
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
 from coordinator.ports import Conflict, End, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
@@ -281,7 +281,7 @@ async def _start(
         first = arrival is not None and await asyncio.to_thread(
             adopt, ground, arrival, ground.place.hub_id(), take_over=options.take_over
         )
-        base = await asyncio.to_thread(read_ref, ground.repo, STATE_REF)
+        base = await asyncio.to_thread(standing, ground)
         snapshot = await asyncio.to_thread(read_snapshot, ground)
         hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
         stack.callback(hub.close)

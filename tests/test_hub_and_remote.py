@@ -474,6 +474,19 @@ async def test_a_broken_branch_is_restored_from_what_the_remote_has(tmp_path: Pa
         assert bare.head(STATE_REF) == at.hub.tip
 
 
+@pytest.mark.parametrize("ref", ["refs/heads/agentcom/state", "refs/remotes/origin/agentcom/state"])
+async def test_a_ref_that_holds_garbage_is_mended_at_the_next_start(
+    tmp_path: Path, bare: Clone, person: Clone, ref: str
+) -> None:
+    async with running(tmp_path / "hub", bare.path):
+        pass
+    (tmp_path / "hub" / ".git" / ref).write_text("garbage\n")
+    async with running(tmp_path / "hub") as at:
+        await at.pushed()
+        assert bare.head(STATE_REF) == at.hub.tip == at.clone.head(ref)
+        assert at.tasks.keys() == {"first thing"}
+
+
 async def test_a_trail_that_grew_without_a_remote_goes_there_whole(tmp_path: Path, bare: Clone, person: Clone) -> None:
     await asyncio.to_thread(let_a_hub_look, person)
     before = person.head(STATE_REF)

@@ -77,8 +77,11 @@ class GitRemote:
         return ref if first.startswith("ref: refs/heads/") else None
 
     def known_state(self) -> str | None:
-        """Return what the remote's state branch named when it was heard of last."""
-        return read_ref(self._repo, tracking_ref(self.name, STATE_REF))
+        """Return what the remote's state branch named when it was heard of last, None when nothing can tell."""
+        try:
+            return read_ref(self._repo, tracking_ref(self.name, STATE_REF))
+        except GitError:
+            return None
 
     def push_state(self, tip: str) -> Answer:
         """Let the remote's state branch go forward to ``tip``. Whether it takes push options is found out once."""
@@ -107,11 +110,19 @@ class GitRemote:
     def _fetch(self, ref: str) -> Answer:
         to = tracking_ref(self.name, ref)
         try:
+            self._mend(to)
             self._git("fetch", *_FETCH, "--end-of-options", self.name, f"+{ref}:{to}")
             return Answer(End.DONE, read_ref(self._repo, to))
         except GitError as error:
             gone = f"couldn't find remote ref {ref}" in error.stderr
             return Answer(End.GONE if gone else End.AWAY, words=words(error))
+
+    def _mend(self, ref: str) -> None:
+        """Drop a tracking ref that holds garbage: it only repeats what the remote says, and stops every fetch."""
+        try:
+            read_ref(self._repo, ref)
+        except GitError:
+            (self._repo.common_dir / ref).unlink(missing_ok=True)
 
     def _git(self, *argv: str) -> bytes:
         return git(
