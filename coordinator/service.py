@@ -272,9 +272,8 @@ async def _start(
 ) -> tuple[Hub, Syncer | None, int]:
     """Return a hub that may serve: started, and where it is new to a remote, its claim pushed.
 
-    With it what keeps its remote in step, and how many files a snapshot could have spared it.
-
-    A claim that somebody else was faster than is taken back, and made anew on what is there now.
+    With it what keeps its remote in step, and how many files a snapshot could have spared it. A claim that comes too
+    late is taken back, and made anew on what is there now.
     """
     refused = ""
     for _ in range(CLAIMS):

@@ -64,9 +64,8 @@ class _Hub(Protocol):
 class Syncer:
     """One hub and its remote, from ``run`` to ``close``; every call is made on the loop.
 
-    ``judge`` is asked, in a thread, what it means to a hub whose last commit is the one that the remote's branch names
-    the other. ``unpushed`` is how many commits the remote
-    lacked at the start.
+    ``judge`` says, in a thread, what it means to a hub whose last commit is the first argument that the remote's branch
+    names the second. ``unpushed`` is how many commits the remote lacked at the start.
     """
 
     def __init__(
