@@ -18,18 +18,18 @@ from coordinator import __version__
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, rfc3339
 from coordinator.files.observe import Observer
-from coordinator.git import history
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, survey, unclear_root
+from coordinator.ground import Ground, survey, unclear_root
 from coordinator.hub import Hub, Identity
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -79,8 +79,8 @@ class HubView:
 
     async def history(self, task_id: str) -> list[dict[str, Any]]:
         """Return a task's commits, newest first."""
-        ground = self._ground
-        records = await asyncio.to_thread(history.log, ground.repo, STATE_REF, task_id, HISTORY_SHOWN, root=ground.root)
+        trail = Trail(self._ground.repo, STATE_REF, self._ground.root)
+        records = await asyncio.to_thread(trail.records, task_id, HISTORY_SHOWN)
         return [record_json(record) for record in records]
 
     def agents(self) -> list[dict[str, Any]]:
@@ -107,8 +107,8 @@ class HubView:
             "source": self._ground.source_ref,
             "observed_commit": self._hub.observed,
             "state_commit": self._hub.tip,
-            "started_at": present.rfc3339(self._started_at),
-            "as_of": present.rfc3339(self._hub.now().wall),
+            "started_at": rfc3339(self._started_at),
+            "as_of": rfc3339(self._hub.now().wall),
             "read_only": self._hub.read_only,
             "by_status": by_status,
             "closed_before_start": len(memory.closed),

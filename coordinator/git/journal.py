@@ -11,7 +11,7 @@ from typing import Literal
 
 from coordinator.git.branch import BY_HUB, FLUSH_TIMEOUT_S, StateBranch, Writer, is_hub_commit
 from coordinator.git.leftovers import remove_leftovers
-from coordinator.git.message import ROOT, SOURCE, check_message, trailer
+from coordinator.git.message import SOURCE, check_message, trailer
 from coordinator.git.objects import CommitObject, read_commits, read_objects
 from coordinator.git.packwriter import PackWriter, Settings, why_not
 from coordinator.git.parts import Layout
@@ -176,21 +176,6 @@ def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:
     """
     tip = read_ref(repo, ref)
     return None if tip is None else _source_named(repo, *read_commits(repo.common_dir, [tip]))
-
-
-def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
-    """Return the folder that the hub of this branch writes in, ``.`` at the top, None when no hub ever wrote to it.
-
-    What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
-    """
-    tip = read_ref(repo, ref)
-    if tip is None:
-        return None
-    (commit,) = read_commits(repo.common_dir, [tip])
-    message = commit.message
-    if not is_hub_commit(commit):
-        message = git("log", "-1", *BY_HUB, "--format=%B", tip, git_dir=repo.common_dir).decode("utf-8", "replace")
-    return (trailer(message, ROOT) or ".") if message.strip() else None
 
 
 def _source_named(repo: Repo, tip: CommitObject) -> str | None:
