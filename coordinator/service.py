@@ -20,6 +20,8 @@ from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now, rfc3339
 from coordinator.files.observe import Observer
+from coordinator.files.problem import Problem
+from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.repo import STATE_REF, GitSource
@@ -37,6 +39,8 @@ from coordinator.web.auth import Doorkeeper
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
+
+_TRIED_AGAIN = "it is tried again; the hub goes on meanwhile"
 
 
 class SystemClock:
@@ -59,11 +63,12 @@ class Options:
 class HubView:
     """What the HTTP API and the command line see of a running hub."""
 
-    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout) -> None:
+    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout, keeper: Housekeeping) -> None:
         self._hub = hub
         self._ground = ground
         self._started_at = started_at
         self._lookout = lookout
+        self._keeper = keeper
 
     def now(self) -> Now:
         return self._hub.now()
@@ -88,7 +93,8 @@ class HubView:
         return [present.agent_json(agents[name]) for name in sorted(agents)]
 
     def problem_list(self) -> list[dict[str, Any]]:
-        return [asdict(problem) for problem in self._hub.problems]
+        keeping = (Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._keeper.troubles)
+        return [asdict(problem) for problem in (*self._hub.problems, *keeping)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -174,7 +180,13 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         sessions = Sessions(hub, door, hub.core.memory.agents)
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
-        view = HubView(hub, ground, started_at, lookout)
+        keeper = Housekeeping(
+            ground.repo,
+            lambda: hub.tip,
+            lambda: hub.figures.commits,
+            lambda: hub.read_only is None and lock.still_ours(),
+        )
+        view = HubView(hub, ground, started_at, lookout, keeper)
         flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         host, port = listener.getsockname()[:2]
@@ -182,6 +194,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         _stop_on_signals(hub)
+        keeper.start()
         try:
             async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=lookout.beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
@@ -192,6 +205,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
             sessions.shut()
             server.should_exit = True
             hub.stop()
+            await asyncio.to_thread(keeper.stop)
             results = await asyncio.gather(working, serving, return_exceptions=True)
             ground.place.forget_hub()
         for result in results:
