@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.core.timers import rfc3339
-from coordinator.git.history import Record, log, root_in_force
-from coordinator.git.repo import NoRepository, Repo, RepoError, check_repo, find_repo, read_ref, trail_ref
+from coordinator.git.history import Record, log
+from coordinator.git.message import ROOT, trailer
+from coordinator.git.recovery import last_known
+from coordinator.git.repo import STATE_REF, NoRepository, Repo, RepoError, check_repo, find_repo, read_ref, trail_ref
 
 
 class CannotStart(Exception):
@@ -58,6 +60,15 @@ def find_trail(directory: Path) -> Trail:
     repo = usable_repo(directory)
     ref = trail_ref(repo)
     return Trail(repo, ref, root_in_force(repo, ref) or ".")
+
+
+def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
+    """Return the folder that the hub of this branch writes in, ``.`` at the top, None when no hub ever wrote to it.
+
+    What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
+    """
+    commit = last_known(repo, ref)
+    return None if commit is None else trailer(commit.message, ROOT) or "."
 
 
 def record_json(record: Record) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordinator.git.branch import BY_HUB, is_hub_commit
-from coordinator.git.message import EPOCH, ROOT, parse_trailers, trailer
+from coordinator.git.message import EPOCH, parse_trailers
 from coordinator.git.objects import CommitObject, as_commits, read_commits, read_headers, read_objects
 from coordinator.git.parts import Layout
-from coordinator.git.repo import STATE_REF, Repo, read_ref
+from coordinator.git.repo import Repo, read_ref
 from coordinator.git.run import git
+from coordinator.git.slips import BY_HUB
 
 _TASK_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -57,21 +57,6 @@ def log(
     else:
         return ()
     return tuple(_record(commit) for commit in commits if EPOCH in parse_trailers(commit.message))[:limit]
-
-
-def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
-    """Return the folder that the hub of this branch writes in, ``.`` at the top, None when no hub ever wrote to it.
-
-    What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
-    """
-    tip = read_ref(repo, ref)
-    if tip is None:
-        return None
-    (commit,) = read_commits(repo.common_dir, [tip])
-    message = commit.message
-    if not is_hub_commit(commit):
-        message = git("log", "-1", *BY_HUB, "--format=%B", tip, git_dir=repo.common_dir).decode("utf-8", "replace")
-    return (trailer(message, ROOT) or ".") if message.strip() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ goes; people's ``.keep`` files and other people's packing are respected.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -26,8 +25,10 @@ from coordinator.git import chores
 from coordinator.git.branch import StateBranch
 from coordinator.git.chores import Seen, Step
 from coordinator.git.durable import fsync
+from coordinator.git.holders import may_be_held
 from coordinator.git.parts import Layout
-from coordinator.git.repo import BACKUP_REF, Repo, read_ref
+from coordinator.git.recovery import BACKUP_REF
+from coordinator.git.repo import Repo, read_ref
 from coordinator.git.run import GitError, Leash, git
 from coordinator.git.writing import WriterBusy, WritersLock
 from coordinator.ports import StoreError
@@ -42,7 +43,7 @@ PATIENCE = 6 * 3600.0
 RESERVE = 64 << 20
 #: A file that says that git packs is believed so long, in seconds.
 BELIEVED = 12 * 3600.0
-#: A temporary file or lock of git that nobody has open is a dead one's after this time, in seconds.
+#: A temporary file or lock of git that nobody can hold is a dead one's after this time, in seconds.
 ABANDONED = 3600.0
 #: How long git may take to put its locks away when the hub stops, in seconds.
 GRACE = 3.0
@@ -225,7 +226,7 @@ class Housekeeping:
             if (
                 before.get(name) == now
                 and (name in self._left or not _young(path, ABANDONED))
-                and _nobody_has_open(path)
+                and not may_be_held(path.resolve(), self._repo)
             ):
                 path.unlink(missing_ok=True)
                 self._left.discard(name)
@@ -262,7 +263,7 @@ class Housekeeping:
     def _write_graph(self) -> None:
         folder = self._repo.common_dir / "objects/info"
         for path in (path for name in _GRAPH_LEFT for path in folder.glob(name)):
-            if not _young(path, ABANDONED) and _nobody_has_open(path):
+            if not _young(path, ABANDONED) and not may_be_held(path.resolve(), self._repo):
                 path.unlink(missing_ok=True)
         split = "--split" if all(map(_has_filters, _graphs(folder))) else "--split=replace"
         argv = ("commit-graph", "write", "--reachable", split, "--changed-paths", "--no-progress")
@@ -292,7 +293,7 @@ class Housekeeping:
         if complaint:
             kept = "nothing is backed up" if seen.checked is None else f"{BACKUP_REF} stays at {seen.checked[:12]}"
             raise _CannotNow(f"git fsck finds damage, {kept}: {complaint}")
-        StateBranch(self._repo, BACKUP_REF, Layout.of(".")).swap(seen.tip, seen.checked)
+        StateBranch(self._repo, BACKUP_REF, Layout.of(".")).swap(seen.tip, seen.checked, seen.checked)
 
     def _fsck(self, tip: str) -> str:
         """Return what git says is damaged, empty when the branch is whole. Raises GitError when it cannot say."""
@@ -369,18 +370,3 @@ def _young(path: Path, limit: float = BELIEVED) -> bool:
         return time.time() - path.stat().st_mtime < limit
     except OSError:
         return False
-
-
-def _nobody_has_open(path: Path) -> bool:
-    """Tell for certain that no process has a file open: the system then grants a lease on it (Linux)."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except (OSError, AttributeError):
-        return False
-    finally:
-        os.close(handle)
-    return True

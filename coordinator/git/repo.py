@@ -27,9 +27,6 @@ from coordinator.ports import Author, Entry, SourceUnreadable, Version
 #: The hub's branch.
 STATE_REF = "refs/heads/agentcom/state"
 
-#: The last commit of the hub's branch at which git found everything whole.
-BACKUP_REF = "refs/agentcom/backup"
-
 #: How far back the authors of files are looked up at the first observation, in commits that touch them.
 MAX_AUTHOR_COMMITS = 5000
 

@@ -17,7 +17,8 @@ from coordinator.git.history import log
 from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.journal import HUB_ATTRIBUTES, Engine, GitStore
 from coordinator.git.message import compose
-from coordinator.git.repo import BACKUP_REF, STATE_REF, read_ref
+from coordinator.git.recovery import BACKUP_REF
+from coordinator.git.repo import STATE_REF, read_ref
 from coordinator.ports import Author, Commit
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
@@ -407,10 +408,11 @@ def test_what_a_failed_repack_leaves_is_removed_and_what_others_write_is_not(
     world.now = 1e6
     assert world.keeper.beat() is Step.REPACK
     assert "repack failed: fatal: No space left on device" in world.said
-    with (world.folder / "tmp_pack_ours").open("rb"):
+    with (world.folder / "tmp_pack_ours").open("rb") as ours, subprocess.Popen(["sleep", "600"], stdin=ours) as writer:
         world.keeper.beat()
         world.keeper.beat()
         assert (world.folder / "tmp_pack_ours").exists()
+        writer.kill()
     world.keeper.beat()
     assert not (world.folder / "tmp_pack_ours").exists()
     assert (world.folder / "tmp_pack_theirs").exists()
