@@ -93,15 +93,14 @@ def _left(repo: "Repo") -> list[tuple[str, str]]:
     """Return what AgentCom made and leaves in the repository, each with the command that removes it."""
     import shlex
 
-    from coordinator.git.repo import STATE_REF, read_ref
     from coordinator.git.run import git
 
-    rows = []
-    if read_ref(repo, STATE_REF) is not None:
-        name = STATE_REF.removeprefix("refs/heads/")
-        rows.append((f"the trail, branch {name}", f"git branch -D {name}"))
-    out = git("for-each-ref", "--format=%(refname)", "refs/agentcom/", git_dir=repo.common_dir)
-    rows += [(ref, f"git update-ref -d {ref}") for ref in out.decode().split()]
+    branches, others = (
+        git("for-each-ref", f"--format=%(refname:lstrip={cut})", where, git_dir=repo.common_dir).decode().split()
+        for where, cut in (("refs/heads/agentcom/", 2), ("refs/agentcom/", 0))
+    )
+    rows = [(f"the trail, branch {name}", f"git branch -D {name}") for name in branches]
+    rows += [(ref, f"git update-ref -d {ref}") for ref in others]
     if repo.agentcom_dir.is_dir():
         rows.append(("hub id and admin token", f"rm -r {shlex.quote(str(repo.agentcom_dir))}"))
     return rows

@@ -177,14 +177,13 @@ class Housekeeping:
             case Step.REPACK:
                 self._repack()
             case Step.GRAPH:
-                self._write_graph()
+                self._write_graph(seen)
             case Step.CHECK:
                 self._check(seen)
 
-    def _git(self, *argv: str, config: tuple[str, ...]) -> bytes:
-        where = self._repo.common_dir
-        held = self._lock.held
-        return git(*argv, git_dir=where, timeout=PATIENCE, config=config, pass_fds=held, leash=self._leash)
+    def _git(self, *argv: str, config: tuple[str, ...], data: bytes | None = None) -> bytes:
+        where, held, leash = self._repo.common_dir, self._lock.held, self._leash
+        return git(*argv, git_dir=where, input=data, timeout=PATIENCE, config=config, pass_fds=held, leash=leash)
 
     # --- looking
 
@@ -260,28 +259,35 @@ class Housekeeping:
                 f"{needed >> 20} MiB must be free to roll up the packs and {free >> 20} MiB are: make room on the disk"
             )
 
-    def _write_graph(self) -> None:
+    def _write_graph(self, seen: Seen) -> None:
+        """Note the hub's own history: a commit of people that is not observed yet may be taken back and pruned."""
         folder = self._repo.common_dir / "objects/info"
         for path in (path for name in _GRAPH_LEFT for path in folder.glob(name)):
             if not _young(path, ABANDONED) and not may_be_held(path.resolve(), self._repo):
                 path.unlink(missing_ok=True)
         split = "--split" if all(map(_has_filters, _graphs(folder))) else "--split=replace"
-        argv = ("commit-graph", "write", "--reachable", split, "--changed-paths", "--no-progress")
+        argv = ("commit-graph", "write", "--stdin-commits", split, "--changed-paths", "--no-progress")
+        tips = f"{seen.tip}\n".encode()
         try:
-            self._git(*argv, config=_GRAPH)
+            self._git(*argv, config=_GRAPH, data=tips)
         except GitError:
-            if self._stopping.is_set() or self._graph_is_whole():
+            if not self._removed_broken_graph():
                 raise
-            (folder / "commit-graph").unlink(missing_ok=True)
-            shutil.rmtree(folder / "commit-graphs", ignore_errors=True)
-            self._git(*argv, config=_GRAPH)
+            self._git(*argv, config=_GRAPH, data=tips)
 
-    def _graph_is_whole(self) -> bool:
+    def _removed_broken_graph(self) -> bool:
+        """Remove the commit graph when git says that it is wrong; all that it holds can be computed again."""
         try:
             self._git("commit-graph", "verify", "--no-progress", config=_GRAPH)
         except GitError as error:
-            return error.code is None or error.code < 0
-        return True
+            if error.code is None or error.code < 0:  # it was ended, and knows nothing
+                return False
+            folder = self._repo.common_dir / "objects/info"
+            (folder / "commit-graph").unlink(missing_ok=True)
+            shutil.rmtree(folder / "commit-graphs", ignore_errors=True)
+            _log.warning("the commit graph was wrong and is written anew: %s", error.stderr.partition("\n")[0])
+            return True
+        return False
 
     def _check(self, seen: Seen) -> None:
         """Let git check every object, and what the tip needs; a tip that passes is backed up."""
@@ -293,6 +299,8 @@ class Housekeeping:
         if complaint:
             kept = "nothing is backed up" if seen.checked is None else f"{BACKUP_REF} stays at {seen.checked[:12]}"
             raise _CannotNow(f"git fsck finds damage, {kept}: {complaint}")
+        if self._removed_broken_graph():
+            self._ledger = replace(self._ledger, graphed=None)
         StateBranch(self._repo, BACKUP_REF, Layout.of(".")).swap(seen.tip, seen.checked, seen.checked)
 
     def _fsck(self, tip: str) -> str:

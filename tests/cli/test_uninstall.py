@@ -90,12 +90,14 @@ def test_the_hook_goes_and_files_commits_and_trail_stay(clone: Clone, run: Run) 
     hub_writes(clone, "status/open/t-1.yaml")
     mine = clone.snapshot()
     tip = clone.head("agentcom/state")
+    clone.git("update-ref", "refs/agentcom/backup", tip)
     out = run("uninstall").out
     assert f"removed: {clone.path / '.git/hooks/pre-commit'}" in out
     assert not (clone.path / ".git/hooks/pre-commit").exists()
     assert clone.snapshot() == mine
     assert clone.head("agentcom/state") == tip
     assert "git branch -D agentcom/state" in out
+    assert "git update-ref -d refs/agentcom/backup" in out
     assert f"rm -r {clone.path / '.git/agentcom'}" in out
 
 

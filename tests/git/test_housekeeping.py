@@ -382,6 +382,30 @@ def test_a_broken_commit_graph_is_made_anew(world: World) -> None:
     assert world.clone.git("commit-graph", "verify") == ""
 
 
+def test_a_wrong_commit_graph_is_noticed_by_the_check(world: World) -> None:
+    world.flush(20)
+    world.later()
+    (layer,) = (world.clone.path / ".git/objects/info/commit-graphs").glob("*.graph")
+    layer.chmod(0o644)
+    data = bytearray(layer.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    layer.write_bytes(data)
+    world.flush(1)
+    world.now += 1000.0
+    assert [world.keeper.beat() for _ in range(3)] == [Step.CHECK, Step.GRAPH, None]
+    assert world.said == ""
+    assert world.clone.git("commit-graph", "verify") == ""
+
+
+def test_a_commit_that_a_person_takes_back_and_prunes_is_not_missed(world: World) -> None:
+    world.clone.commit({"a": "a\n"})
+    world.later()
+    world.clone.git("reset", "-q", "--hard", "HEAD~1")
+    world.clone.git("reflog", "expire", "--expire=now", "--all")
+    world.clone.git("prune", "--expire=now")
+    assert world.clone.fsck() == ""
+
+
 def test_without_room_nothing_is_written_and_a_line_says_how_much_is_needed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
