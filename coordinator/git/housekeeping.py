@@ -45,6 +45,8 @@ RESERVE = 64 << 20
 BELIEVED = 12 * 3600.0
 #: A temporary file or lock of git that nobody can hold is a dead one's after this time, in seconds.
 ABANDONED = 3600.0
+#: So often the branch is checked when packs go away meanwhile, before that waits for a calmer time.
+TRIES = 3
 #: How long git may take to put its locks away when the hub stops, in seconds.
 GRACE = 3.0
 
@@ -293,9 +295,13 @@ class Housekeeping:
         """Let git check every object, and what the tip needs; a tip that passes is backed up."""
         if seen.tip is None:
             return
-        complaint = self._fsck(seen.tip)
-        if complaint:
-            complaint = self._fsck(seen.tip)  # packs that somebody rolled up meanwhile look as if they were missing
+        for _ in range(TRIES):
+            before = _indexes(self._packs)
+            complaint = self._fsck(seen.tip)
+            if not complaint or before <= _indexes(self._packs):
+                break
+        else:
+            raise _CannotNow("packs went away while git looked at them, somebody else rolls them up")
         if complaint:
             kept = "nothing is backed up" if seen.checked is None else f"{BACKUP_REF} stays at {seen.checked[:12]}"
             raise _CannotNow(f"git fsck finds damage, {kept}: {complaint}")
@@ -325,6 +331,10 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             yield from entries
     except FileNotFoundError:
         return
+
+
+def _indexes(folder: Path) -> set[str]:
+    return {entry.name for entry in _entries(folder) if entry.name.endswith(".idx")}
 
 
 def _loose_ends(names: set[str]) -> list[str]:

@@ -337,6 +337,17 @@ def test_damage_is_said_and_the_backup_stays_where_the_branch_was_whole(world: W
     assert f"{BACKUP_REF} stays at {whole[:12]}" in world.said
 
 
+def test_packs_that_somebody_rolls_up_during_the_check_are_no_damage(
+    world: World, tmp_path: Path, fake_git: Callable[[str, str], None]
+) -> None:
+    world.flush(10)
+    packs = f"{world.folder}/pack-*.idx"
+    fake_git("fsck", f"    rm $(ls {packs} | head -n 1); echo 'error: packfile cannot be accessed' >&2; exit 1")
+    world.later()
+    assert world.said == "fsck failed: packs went away while git looked at them, somebody else rolls them up"
+    assert world.backup is None
+
+
 def _holds(world: World, pack: Path) -> str:
     return world.clone.git("show-index", input=pack.with_suffix(".idx").read_bytes())
 
