@@ -71,6 +71,8 @@ bench: $(STAMP) ## the benchmarks, quick
 	@echo
 	@$(BIN)/python -m benchmarks.journal --quick
 	@echo
+	@$(BIN)/python -m benchmarks.log --quick
+	@echo
 	@$(BIN)/python -m benchmarks.startup --quick
 
 clean: ## remove .venv and caches

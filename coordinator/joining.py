@@ -19,10 +19,11 @@ from coordinator.git.remotes import NONE, CannotUseRemote, choose, clone, hub_re
 from coordinator.git.repo import STATE_REF, NoRepository, Repo, find_repo, is_ancestor, read_ref, tracking_ref
 from coordinator.git.run import GitError, git
 from coordinator.git.slips import epoch_at, examine, judge, last_of_a_hub
-from coordinator.ground import CannotStart, Ground, survey
+from coordinator.ground import Ground, survey
 from coordinator.place import Place
 from coordinator.ports import Answer, Conflict, End, Slip
 from coordinator.syncing import Sync, source_answered
+from coordinator.trail import CannotStart
 
 _log = logging.getLogger("agentcom.hub")
 

@@ -21,9 +21,7 @@ from coordinator.files.emitter import algorithm_of
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.files.readings import Readings
-from coordinator.git.history import Record
 from coordinator.ports import Fold, SourceUnreadable
-from coordinator.web.present import rfc3339
 
 #: Finished tasks that a list reads back at most.
 CLOSED_SHOWN = 1_000
@@ -234,19 +232,3 @@ def _words_of(name: str, blob: str, words: Mapping[str, bytes]) -> Spec:
     path = f"tasks/{name}.yaml"
     read = loader.load_task(path, words[blob], blob) if blob in words else ()
     return Spec(name, name, where=path) if isinstance(read, tuple) else read
-
-
-def record_json(record: Record) -> dict[str, Any]:
-    """Return one commit of the audit trail as JSON."""
-    return {
-        "commit": record.commit,
-        "time": rfc3339(record.time_ms),
-        "time_ms": record.time_ms,
-        "author": record.author,
-        "subject": record.subject,
-        "event": record.event,
-        "task": record.task,
-        "agent": record.agent,
-        "generation": record.generation,
-        "reason": record.reason,
-    }

@@ -27,17 +27,16 @@ from coordinator.core.policy import Lane
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import find_cycles
 from coordinator.core.task import Task
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, rfc3339
 from coordinator.files.observe import Known, Observer
 from coordinator.files.problem import Problem
-from coordinator.git import history
 from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
 from coordinator.git.remote import count_unpushed
 from coordinator.git.remotes import url_shown
 from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
 from coordinator.git.run import git
-from coordinator.ground import CannotStart, Ground, survey
+from coordinator.ground import Ground, survey
 from coordinator.memoir import (
     CLOSED_SHOWN,
     HISTORY_SHOWN,
@@ -46,10 +45,10 @@ from coordinator.memoir import (
     held_problems,
     read_back,
     rebuild,
-    record_json,
 )
 from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.syncing import Sync, lag_json
+from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
@@ -110,7 +109,7 @@ class Picture:
             "live": self.live,
             "hub": self.hub_url,
             "commit": self.commit,
-            "as_of": present.rfc3339(self.time_ms),
+            "as_of": rfc3339(self.time_ms),
             "notes": list(self.notes),
         }
 
@@ -365,7 +364,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
             *_not_pushed(ground),
         ),
-        history=() if wanted.one is None else trail(ground, wanted.one, HISTORY_SHOWN),
+        history=() if wanted.one is None else _history(ground, wanted.one),
     )
 
 
@@ -387,6 +386,11 @@ def _not_pushed(ground: Ground) -> tuple[str, ...]:
     number = int(git("rev-list", "--count", here, f"^{there}", git_dir=ground.repo.common_dir))
     commits = "1 commit that is" if number == 1 else f"{number} commits that are"
     return (f"{ground.branch} has {commits} not pushed; {ground.to_push}",) if number else ()
+
+
+def _history(ground: Ground, task_id: str) -> tuple[dict[str, Any], ...]:
+    records = Trail(ground.repo, ground.state_ref, ground.root).records(task_id, HISTORY_SHOWN)
+    return tuple(record_json(record) for record in records)
 
 
 def _no_hub(ground: Ground) -> str:
@@ -438,12 +442,6 @@ def _count(tasks: Mapping[str, Task]) -> dict[str, int]:
     for task in tasks.values():
         counted[str(task.state)] += 1
     return counted
-
-
-def trail(ground: Ground, task_id: str | None, limit: int = HISTORY_SHOWN) -> tuple[dict[str, Any], ...]:
-    """Return the audit trail from the branch of this clone, newest first."""
-    records = history.log(ground.repo, ground.state_ref, task_id, limit, root=ground.root)
-    return tuple(record_json(record) for record in records)
 
 
 def ago(ms: int) -> str:

@@ -19,24 +19,26 @@ from coordinator import __version__
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, rfc3339
 from coordinator.files.observe import Observer
+from coordinator.files.problem import Problem
 from coordinator.files.readings import nothing
-from coordinator.git import history
+from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.repo import STATE_REF, GitSource, tracking_ref
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, unclear_root
+from coordinator.ground import Ground, unclear_root
 from coordinator.hub import Hub, Identity
 from coordinator.joining import CLAIMS, Arrival, adopt, arrive, beginning, give_way, judge_there, settle, standing
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
 from coordinator.ports import Conflict, End, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper, Snapshot
 from coordinator.snapshot import read as read_snapshot
 from coordinator.sync import Syncer
 from coordinator.syncing import Sync
+from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -44,6 +46,8 @@ from coordinator.web.auth import Doorkeeper
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
+
+_TRIED_AGAIN = "it is tried again; the hub goes on meanwhile"
 
 
 class SystemClock:
@@ -73,13 +77,20 @@ class HubView:
     """What the HTTP API and the command line see of a running hub."""
 
     def __init__(
-        self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout, syncer: Syncer | None = None
+        self,
+        hub: Hub,
+        ground: Ground,
+        started_at: int,
+        lookout: Lookout,
+        housekeeping: Housekeeping,
+        syncer: Syncer | None = None,
     ) -> None:
         self._hub = hub
         self._syncer = syncer
         self._ground = ground
         self._started_at = started_at
         self._lookout = lookout
+        self._housekeeping = housekeeping
 
     def now(self) -> Now:
         return self._hub.now()
@@ -95,8 +106,8 @@ class HubView:
 
     async def history(self, task_id: str) -> list[dict[str, Any]]:
         """Return a task's commits, newest first."""
-        ground = self._ground
-        records = await asyncio.to_thread(history.log, ground.repo, STATE_REF, task_id, HISTORY_SHOWN, root=ground.root)
+        trail = Trail(self._ground.repo, STATE_REF, self._ground.root)
+        records = await asyncio.to_thread(trail.records, task_id, HISTORY_SHOWN)
         return [record_json(record) for record in records]
 
     def agents(self) -> list[dict[str, Any]]:
@@ -105,7 +116,10 @@ class HubView:
 
     def problem_list(self) -> list[dict[str, Any]]:
         remote = () if self._syncer is None else self._syncer.problems
-        return [asdict(problem) for problem in (*remote, *self._hub.problems)]
+        keeping = (
+            Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
+        )
+        return [asdict(problem) for problem in (*remote, *self._hub.problems, *keeping)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -140,8 +154,8 @@ class HubView:
             "source": self._ground.source_ref,
             "observed_commit": self._hub.observed,
             "state_commit": self._hub.tip,
-            "started_at": present.rfc3339(self._started_at),
-            "as_of": present.rfc3339(self._hub.now().wall),
+            "started_at": rfc3339(self._started_at),
+            "as_of": rfc3339(self._hub.now().wall),
             "read_only": self._hub.read_only,
             "remote": self._remote_json(),
             "by_status": by_status,
@@ -238,7 +252,13 @@ async def _serve_locked(
             if syncer is not None:
                 syncer.beat()
 
-        view = HubView(hub, ground, started_at, lookout, syncer)
+        housekeeping = Housekeeping(
+            ground.repo,
+            lambda: hub.tip,
+            lambda: hub.figures.commits,
+            lambda: hub.read_only is None and lock.still_ours(),
+        )
+        view = HubView(hub, ground, started_at, lookout, housekeeping, syncer)
         flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         host, port = listener.getsockname()[:2]
@@ -249,6 +269,7 @@ async def _serve_locked(
         if syncer is not None:
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
+        housekeeping.start()
         try:
             async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
@@ -259,6 +280,7 @@ async def _serve_locked(
             sessions.shut()
             server.should_exit = True
             hub.stop()
+            await asyncio.to_thread(housekeeping.stop)
             results = list(await asyncio.gather(working, serving, return_exceptions=True))
             results += await _part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()

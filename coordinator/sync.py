@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, assert_never
 
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, rfc3339
 from coordinator.files.problem import Problem
 from coordinator.git.run import GitError
 from coordinator.hub import Figures
@@ -35,7 +35,6 @@ from coordinator.syncing import (
     source_answered,
     state_answered,
 )
-from coordinator.web.present import rfc3339
 
 T = TypeVar("T")
 

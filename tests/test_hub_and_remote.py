@@ -54,6 +54,12 @@ def person(tmp_path: Path, bare: Clone) -> Clone:
     return made
 
 
+class NoChores:
+    """A housekeeping without troubles."""
+
+    troubles = ()
+
+
 @dataclass
 class Running:
     """A hub at work over a clone of the remote."""
@@ -109,7 +115,7 @@ async def running(
 
         beating = asyncio.create_task(heart())
         try:
-            yield Running(hub, syncer, HubView(hub, ground, 0, None, syncer), Clone(path), syncing_now)  # type: ignore[arg-type]
+            yield Running(hub, syncer, HubView(hub, ground, 0, None, NoChores(), syncer), Clone(path), syncing_now)  # type: ignore[arg-type]
         finally:
             beating.cancel()
             hub.stop()

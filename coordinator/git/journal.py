@@ -13,7 +13,7 @@ from typing import Literal
 from coordinator.git.branch import FLUSH_TIMEOUT_S, StateBranch, Writer
 from coordinator.git.leftovers import remove_leftovers
 from coordinator.git.listing import Days, list_files
-from coordinator.git.message import ROOT, SOURCE, check_message, trailer
+from coordinator.git.message import SOURCE, check_message, trailer
 from coordinator.git.objects import CommitObject, read_commits, read_objects
 from coordinator.git.packwriter import PackWriter, Settings, why_not
 from coordinator.git.parts import Layout
@@ -223,15 +223,6 @@ def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:
     """
     commit = last_known(repo, ref)
     return None if commit is None else _source_named(repo, commit)
-
-
-def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
-    """Return the folder that the hub of this branch writes in, ``.`` at the top, None when no hub ever wrote to it.
-
-    What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
-    """
-    commit = last_known(repo, ref)
-    return None if commit is None else trailer(commit.message, ROOT) or "."
 
 
 def _source_named(repo: Repo, tip: CommitObject) -> str | None:

@@ -6,12 +6,11 @@ A push names a commit and is never forced.
 """
 
 import re
-import threading
 
 from coordinator.git.address import shown
 from coordinator.git.remotes import network_env, words
 from coordinator.git.repo import STATE_REF, Repo, read_ref, tracking_ref
-from coordinator.git.run import GitError, git
+from coordinator.git.run import GitError, Leash, git
 from coordinator.git.slips import BY_HUB
 from coordinator.ports import Answer, End
 
@@ -48,12 +47,12 @@ class GitRemote:
         self._repo = repo
         self._source_ref = source_ref
         self._timeout = timeout
-        self._given_up = threading.Event()
+        self._leash = Leash()
         self._push_options = True
 
     def give_up(self) -> None:
         """End the call under way and every later one soon: the hub stops."""
-        self._given_up.set()
+        self._leash.pull()
 
     def fetch_source(self) -> Answer:
         """Bring the tracking ref of the source up to date; one that is gone there stays as it was here."""
@@ -131,7 +130,7 @@ class GitRemote:
             timeout=self._timeout,
             config=_DURABLE,
             env=network_env(),
-            given_up=self._given_up,
+            leash=self._leash,
         )
 
 

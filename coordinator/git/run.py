@@ -9,20 +9,18 @@ Arguments are lists, never a shell line. Text that came from people or agents st
     GitError                    git said no, could not be started, or took too long; ``stderr`` is in git's own words
 """
 
+import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 #: How long one git command may take unless the caller says otherwise, in seconds.
 DEFAULT_TIMEOUT_S = 60.0
-
-#: How often a command that may be given up looks whether it was, in seconds.
-_LOOK_UP_S = 0.1
 
 #: How much of git's complaint goes into the text of an error, in characters.
 _STDERR_SHOWN = 2000
@@ -97,6 +95,41 @@ class GitError(Exception):
         super().__init__(f"git {' '.join(self.argv)}: {self.stderr[-_STDERR_SHOWN:] or f'exit status {code}'}")
 
 
+class Leash:
+    """Holds the git commands of one thread, so that another one can end them; pulled, it lets none start any more.
+
+    ``last``: they run behind everything that wants processor or disk.
+    """
+
+    def __init__(self, *, last: bool = False) -> None:
+        self.last = last
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self.pulled = False
+
+    def pull(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal to what runs and everything that it started: at SIGTERM git takes its locks away.
+
+        Whoever waits for the command gets a GitError when it has ended.
+        """
+        with self._lock:
+            self.pulled = True
+            for process in self._running:
+                _signal_group(process, how)
+
+    def put_on(self, process: subprocess.Popen[bytes]) -> None:
+        """Hold a process that was just started; with the leash pulled it is ended."""
+        with self._lock:
+            self._running.add(process)
+            if self.pulled:
+                _signal_group(process, signal.SIGTERM)
+
+    def take_off(self, process: subprocess.Popen[bytes]) -> None:
+        """Let go of a process that has ended."""
+        with self._lock:
+            self._running.discard(process)
+
+
 def git(
     *argv: str,
     cwd: Path | None = None,
@@ -107,7 +140,7 @@ def git(
     env: Mapping[str, str] | None = None,
     check: bool = True,
     pass_fds: Sequence[int] = (),
-    given_up: threading.Event | None = None,
+    leash: Leash | None = None,
 ) -> bytes:
     """Run one git command the hub's way and return its standard output.
 
@@ -115,14 +148,15 @@ def git(
     its top: git then runs in /); ``cwd`` lets git find it.
     ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds, ``pass_fds`` are
     open files (locks) that git keeps open as long as it runs. With ``check`` false a failing command returns what it
-    printed. Setting ``given_up`` in another thread ends the command as if it were out of time. Raises GitError; a
-    command out of time is killed with everything it started.
+    printed. With a ``leash`` another thread may end it. Raises GitError; a command out of time is killed with
+    everything it started.
     """
     options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
     place = [] if git_dir is None else [f"--git-dir={git_dir.absolute()}"]
     if git_dir is not None and cwd is None:
         cwd = Path("/")  # where this process stands may be a folder of git_dir's work tree: paths would count from it
-    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check, pass_fds, given_up)
+    command = [*(_last_in_line() if leash is not None and leash.last else ()), "git", *options, *place, *argv]
+    return _run(command, argv, cwd, input, timeout, hub_env(env), check, pass_fds, leash)
 
 
 def git_as_person(
@@ -188,7 +222,7 @@ def _run(
     env: dict[str, str],
     check: bool,
     pass_fds: Sequence[int] = (),
-    given_up: threading.Event | None = None,
+    leash: Leash | None = None,
     *,
     terminal: bool = False,
 ) -> bytes:
@@ -212,44 +246,45 @@ def _run(
         raise GitError(argv, None, f"could not be started: {error}") from error
     with process:
         try:
-            out, err = _communicate(process, data, timeout, given_up)
+            if leash is not None:
+                leash.put_on(process)
+            out, err = process.communicate(data, timeout)
         except subprocess.TimeoutExpired as error:
             _kill(process, group=not terminal)
-            why = (
-                "was given up" if given_up and given_up.is_set() else f"took longer than {timeout:g} s and was stopped"
-            )
-            raise GitError(argv, None, why, process.pid) from error
+            raise GitError(argv, None, f"took longer than {timeout:g} s and was stopped", process.pid) from error
         except BaseException:
             _kill(process, group=not terminal)
             raise
+        finally:
+            if leash is not None:
+                leash.take_off(process)
     if check and process.returncode:
-        raise GitError(argv, process.returncode, err.decode("utf-8", "replace"), process.pid, out)
+        said = err if err.strip() else out[-_STDERR_SHOWN:]  # fsck says on its standard output what is missing
+        raise GitError(argv, process.returncode, said.decode("utf-8", "replace"), process.pid, out)
     return out
-
-
-def _communicate(
-    process: subprocess.Popen[bytes], data: bytes | None, timeout: float, given_up: threading.Event | None
-) -> tuple[bytes, bytes]:
-    """Return what git printed. Raises TimeoutExpired after ``timeout`` seconds, or soon after it was given up."""
-    if given_up is None:
-        return process.communicate(data, timeout)
-    until = time.monotonic() + timeout
-    while True:
-        try:
-            return process.communicate(data, _LOOK_UP_S)
-        except subprocess.TimeoutExpired:
-            if given_up.is_set() or time.monotonic() >= until:
-                raise
-            data = None  # what is not written yet is kept by the process object
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
     """Kill git, and with its ``group`` everything it started, so that no pipe of theirs is left open."""
-    try:
-        if group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except ProcessLookupError:
+    if group:
+        _signal_group(process, signal.SIGKILL)
+    else:
         process.kill()
     process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, how)
+    except ProcessLookupError:
+        process.send_signal(how)
+
+
+@functools.cache
+def _last_in_line() -> tuple[str, ...]:
+    """Return the words before a command that let it run behind all others, as far as this machine has them."""
+    nice, ionice, true = (shutil.which(name) for name in ("nice", "ionice", "true"))
+    words = () if nice is None else (nice, "-n", "19")
+    if ionice and true and subprocess.run((ionice, "-c", "3", true), capture_output=True, check=False).returncode == 0:
+        words = (*words, ionice, "-c", "3")
+    return words

@@ -190,7 +190,6 @@ def test_a_call_that_hangs_ends_when_it_is_given_up(clone: Clone, bare: Clone, r
     remote.give_up()
     pushing.join(20)
     assert [answer.end for answer in answers] == [End.AWAY]
-    assert "given up" in answers[0].words
 
 
 @pytest.mark.slow

@@ -50,11 +50,17 @@ def client(view: View) -> Iterator[FlaskClient]:
     running.start()
     app = make_app(view, Doorkeeper(agents, ADMIN_TOKEN), Bridge(loop))  # type: ignore[arg-type]
     yield app.test_client()
-    for task in asyncio.all_tasks(loop):
-        loop.call_soon_threadsafe(task.cancel)
+    asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     running.join()
     loop.close()
+
+
+async def _end_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def post(client: FlaskClient, token: str | None) -> tuple[int, dict[str, Any]]:
