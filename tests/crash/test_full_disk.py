@@ -35,8 +35,20 @@ def test_a_hub_on_a_full_disk_is_read_only_until_there_is_room_and_no_result_is_
 
             wait_until(lambda: not stage.summary()["read_only"], "a hub that writes again")
             stage.every_task_was_done_once()
-            stage.repository_is_sound()
             assert stage.hub is not None
+            assert stage.hub.poll() is None
+
+            stage.want(4)
+            wait_until(lambda: stage.held_results() or len(stage.ends()) > 8, "work under way")
+            with filled(disk):
+                stage.kill_hub()
+                log = stage.folder / "logs/hub.log"
+                before = log.read_text().count("read-only")
+                stage.begin_hub()
+                wait_until(lambda: log.read_text().count("read-only") > before, "a new hub that cannot write its claim")
+                stage.nothing_acknowledged_is_lost()
+            stage.every_task_was_done_once()
+            stage.repository_is_sound()
             assert stage.hub.poll() is None
         finally:
             stage.close()
