@@ -46,7 +46,7 @@ contracts: $(STAMP) ## the shape of the house: import-linter
 		|| { cat .import-contracts.log; rm .import-contracts.log; exit 1; }
 
 quick: $(STAMP) ## the quick tests
-	@$(BIN)/pytest -n $(JOBS) -m "not slow and not power"
+	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power"
 
 slow: $(STAMP) ## the tests with real processes: acceptance, crashes
 	@$(BIN)/pytest -m slow
@@ -65,7 +65,7 @@ fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minute
 	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
 
 crash: $(STAMP) ## kill -9 at every step, 200 times at random, beside git gc (about 30 minutes); KILLS=N for another number
-	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m slow tests/crash
+	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
 
 power: $(STAMP) ## 50 power cuts for each engine on a disk of its own (needs root, says when it cannot); CUTS=N for another number
 	@AGENTCOM_CUTS=$(CUTS) $(BIN)/pytest -rs -m power tests/crash

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-from support.crashes import KILLS, CrashStage, wait_until
+from support.crashes import ENGINES, CrashStage, wait_until
 from support.disks import filled, small_disk
 
-pytestmark = pytest.mark.slow
 
-
-@pytest.mark.parametrize("engine", ["pack", "plain"] if KILLS else ["pack"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_hub_on_a_full_disk_is_read_only_until_there_is_room_and_no_result_is_lost(
     tmp_path: Path, engine: str
 ) -> None:

@@ -3,19 +3,14 @@
 import time
 
 import pytest
-from support.crashes import KILLS, CrashStage, beside, wait_until
-
-pytestmark = pytest.mark.slow
-
-#: How long they keep house, in seconds.
-HOUSEKEEPING_S = 30.0 if KILLS else 5.0
+from support.crashes import BESIDE_S, ENGINES, CrashStage, beside, wait_until
 
 
-@pytest.mark.parametrize("engine", ["pack", "plain"] if KILLS else ["pack"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_hub_loses_nothing_beside_loops_of_repack_gc_and_pack_refs(own_stage: CrashStage, engine: str) -> None:
     stage = own_stage
     stage.set_up(2, engine)
-    end = time.monotonic() + HOUSEKEEPING_S
+    end = time.monotonic() + BESIDE_S
 
     commands = [["repack", "-adq"], ["gc", "--quiet"], ["pack-refs", "--all", "--prune"]]
     with beside(stage.repo, *commands) as went:

@@ -3,12 +3,9 @@
 import time
 
 import pytest
-from support.crashes import KILLS, CrashStage, wait_until
+from support.crashes import BESIDE_S, CrashStage, wait_until
 
 pytestmark = pytest.mark.slow
-
-#: How long the other one writes, in seconds.
-RACE_S = 30.0 if KILLS else 4.0
 
 
 def test_everything_that_a_script_commits_to_the_source_is_observed_in_order(own_stage: CrashStage) -> None:
@@ -17,7 +14,7 @@ def test_everything_that_a_script_commits_to_the_source_is_observed_in_order(own
     stage.want(6)
     clone = stage.clone
     made: list[str] = []
-    end = time.monotonic() + RACE_S
+    end = time.monotonic() + BESIDE_S
 
     blob = clone.git("hash-object", "-w", "--stdin", input=b"- [ ] nothing of ours\n")
     while time.monotonic() < end:

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from coordinator.demo.run import ENDED
 from coordinator.demo.stage import Stage
 from coordinator.git.message import parse_trailers
@@ -25,12 +27,16 @@ from coordinator.reading import HubUnreachable
 from support import deadly
 from support.repo import Clone, git_env
 
-#: How many random kills ``make crash`` asks for; 0 in ``make test``, which takes a few of everything.
-KILLS = int(os.environ.get("AGENTCOM_KILLS", "0"))
-#: After any kill the hub is ready within this many seconds (promise L6).
+#: How many random kills there are, and for how many seconds somebody does something beside a hub: more in make crash.
+KILLS = int(os.environ.get("AGENTCOM_KILLS", "10"))
+BESIDE_S = 30.0 if "AGENTCOM_KILLS" in os.environ else 4.0
+#: After any kill a hub is ready within this many seconds (promise L6).
 READY_WITHIN_S = 5.0
 #: How long a test waits for what must come, in seconds; generous, for loaded machines.
 PATIENCE_S = 60.0
+
+#: The one engine in ``make test``, both in ``make crash``.
+ENGINES = [pytest.param("pack", marks=pytest.mark.slow), pytest.param("plain", marks=pytest.mark.crash)]
 
 #: Agents that come back at once.
 EAGER = {"reconnect_max": "0.3s", "resend_every": "2s"}

@@ -23,11 +23,9 @@ PACK = (
     *("pack fsynced", "index fsynced", "ref lock fsynced", "pack renamed", "index renamed", "pack folder fsynced"),
     *("reflog made", "reflog written", "ref renamed", "ref folder fsynced", "keep removed"),
 )
-#: What the plain engine does; "begun" leaves the git program behind, alive.
-PLAIN = (
-    *("fast-import begun", "fast-import fed", "fast-import ended", "pack folder fsynced"),
-    *("update-ref begun", "update-ref ended", "ref folder fsynced"),
-)
+#: What git does for us: "begun" leaves the git program behind, alive.
+UPDATE_REF = ("update-ref begun", "update-ref ended", "ref folder fsynced")
+PLAIN = ("fast-import begun", "fast-import fed", "fast-import ended", "pack folder fsynced", *UPDATE_REF)
 STEPS = {"pack": (*DECIDE, *PACK, "flush ended"), "plain": (*DECIDE, *PLAIN, "flush ended")}
 
 #: Which frame an event of a kind comes from, and which one tells its effect.
