@@ -113,8 +113,12 @@ class CrashStage(Stage):
 
     def held_results(self) -> set[str]:
         """Return the tasks whose result waits with a sidecar for the hub to take it."""
-        queues = [sidecar.folder / "queue.json" for sidecar in self.sidecars.values()]
-        return {item["task_id"] for file in queues for item in json.loads(file.read_text(encoding="utf-8"))["outbox"]}
+        return {item["task_id"] for queue in self._queues() for item in queue["outbox"]}
+
+    def _queues(self) -> list[dict[str, Any]]:
+        """Return what the sidecars remember; one that never had a task has nothing."""
+        files = [sidecar.folder / "queue.json" for sidecar in self.sidecars.values()]
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
     def begin_hub(self) -> None:
         """Start a hub and wait for nothing."""
@@ -156,8 +160,7 @@ class CrashStage(Stage):
     def acknowledged(self) -> set[str]:
         """Return the tasks whose end the sidecars need not remember any more: a hub has acknowledged it."""
         ended = set(self.ends())  # first: what ends from now on is still in a queue when that is read
-        for sidecar in self.sidecars.values():
-            queue = json.loads((sidecar.folder / "queue.json").read_text(encoding="utf-8"))
+        for queue in self._queues():
             held = [queue["attempt"]["assignment"]] if queue["attempt"] else []
             ended -= {item["task_id"] for item in (*held, *queue["outbox"])}
         return ended
