@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.crashes import ENGINES, KILLS, CrashStage
-from support.deadly import DECIDE, PACK, PLAIN, UPDATE_REF, steps_of
+from support.deadly import DECIDE, NOTE, PACK, PLAIN, UPDATE_REF, steps_of
 
 #: The steps that are taken in ``make test``.
 TELLING = {
@@ -19,8 +19,8 @@ TELLING = {
 }
 #: The steps of the first flush of all, whose ref is left to git.
 BIRTH = {
-    "pack": (*DECIDE, *(step for step in PACK if step.startswith(("keep", "pack", "index"))), *UPDATE_REF),
-    "plain": (*DECIDE, *PLAIN),
+    "pack": (*DECIDE, *(step for step in PACK if step.startswith(("keep", "pack", "index"))), *UPDATE_REF, *NOTE),
+    "plain": (*DECIDE, *PLAIN, *NOTE),
 }
 
 
@@ -113,7 +113,7 @@ def test_a_hub_killed_while_it_makes_the_branch_makes_it_once(own_stage: CrashSt
 def test_every_call_by_which_a_flush_changes_the_disk_is_a_named_step(stages: Callable[[str], CrashStage]) -> None:
     stage = stages("pack")
 
-    assert set(stage.moments("completed")) == {"flush begun", "writers lock made", *PACK, "flush ended"}
+    assert set(stage.moments("completed")) == {"flush begun", "writers lock made", *PACK, *NOTE}
 
     stage.every_task_was_done_once()
 

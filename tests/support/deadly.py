@@ -26,7 +26,9 @@ PACK = (
 #: What git does for us: "begun" leaves the git program behind, alive.
 UPDATE_REF = ("update-ref begun", "update-ref ended", "ref folder fsynced")
 PLAIN = ("fast-import begun", "fast-import fed", "fast-import ended", "pack folder fsynced", *UPDATE_REF)
-STEPS = {"pack": (*DECIDE, *PACK, "flush ended"), "plain": (*DECIDE, *PLAIN, "flush ended")}
+#: What follows once the ref is moved.
+NOTE = ("tip record made", "tip record written", "flush ended")
+STEPS = {"pack": (*DECIDE, *PACK, *NOTE), "plain": (*DECIDE, *PLAIN, *NOTE)}
 
 #: Which frame an event of a kind comes from, and which one tells its effect.
 FRAMES = {
@@ -66,6 +68,7 @@ class Fate:
 
 _NAMES = (
     (re.compile(r"/flush\.lock$"), "writers lock"),
+    (re.compile(r"/state-tip$"), "tip record"),
     (re.compile(r"/pack-\w+\.keep$"), "keep"),
     (re.compile(r"/(?:pack-\w+\.pack|\.agentcom-flush-pack)$"), "pack"),
     (re.compile(r"/(?:pack-\w+\.idx|\.agentcom-flush-idx)$"), "index"),
@@ -90,7 +93,7 @@ def file_of(handle: int) -> str:
 
 def watch_disk(fate: Fate) -> None:
     """Name what the calls of ``os`` do to the disk."""
-    real_open, real_write, real_fsync = os.open, os.write, os.fsync
+    real_open, real_write, real_pwrite, real_fsync = os.open, os.write, os.pwrite, os.fsync
     real_replace, real_unlink, real_mkdir = os.replace, os.unlink, os.mkdir
 
     def opened(path: Any, flags: int, *args: Any, **more: Any) -> int:
@@ -103,6 +106,11 @@ def watch_disk(fate: Fate) -> None:
         done = real_write(handle, data)
         if fate.flushing and (file := file_of(handle)).startswith("/"):
             fate.moment(f"{name_of(file)} written")
+        return done
+
+    def pwrite(handle: int, data: Any, offset: int) -> int:
+        done = real_pwrite(handle, data, offset)
+        fate.moment(f"{name_of(file_of(handle))} written")
         return done
 
     def fsync(handle: int) -> None:
@@ -121,7 +129,7 @@ def watch_disk(fate: Fate) -> None:
         real_mkdir(path, *args, **more)
         fate.moment(f"{name_of(path)} made")
 
-    os.open, os.write, os.fsync = opened, write, fsync  # type: ignore[assignment]
+    os.open, os.write, os.pwrite, os.fsync = opened, write, pwrite, fsync  # type: ignore[assignment]
     os.replace, os.unlink, os.mkdir = replace, unlink, mkdir  # type: ignore[assignment]
 
 
@@ -200,9 +208,9 @@ def watch_hub(fate: Fate) -> None:
 
         return call
 
-    def load(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: Any) -> Any:
-            fold = real(self)
+    def recover(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **more: Any) -> Any:
+            fold = real(self, *args, **more)
             fate.moment("branch loaded")
             return fold
 
@@ -235,7 +243,7 @@ def watch_hub(fate: Fate) -> None:
 
     around(Core, "handle", handle)
     around(GitStore, "flush", flush)
-    around(GitStore, "load", load)
+    around(GitStore, "recover", recover)
     around(Sessions, "send", send)
     around(Port, "__call__", serve)
 
