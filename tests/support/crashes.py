@@ -29,7 +29,7 @@ from support.repo import Clone, git_env
 
 #: How many random kills there are, and for how many seconds somebody does something beside a hub: more in make crash.
 KILLS = int(os.environ.get("AGENTCOM_KILLS", "10"))
-BESIDE_S = 30.0 if "AGENTCOM_KILLS" in os.environ else 4.0
+BESIDE_S = 30.0 if "AGENTCOM_KILLS" in os.environ else 3.0
 #: After any kill a hub is ready within this many seconds (promise L6).
 READY_WITHIN_S = 5.0
 #: How long a test waits for what must come, in seconds; generous, for loaded machines.
