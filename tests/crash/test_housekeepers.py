@@ -14,11 +14,10 @@ def test_a_hub_loses_nothing_beside_loops_of_repack_gc_and_pack_refs(own_stage: 
 
     commands = [["repack", "-adq"], ["gc", "--quiet"], ["pack-refs", "--all", "--prune"]]
     with beside(stage.repo, *commands) as went:
-        while time.monotonic() < end:
+        while time.monotonic() < end or any(went[command[0]] < 4 for command in commands):
             stage.want(12)
             wait_until(lambda: stage.wanted - len(stage.ends()) < 6, "the end of most tasks")
 
-    assert min(went.values()) > 3
     assert stage.hub is not None
     assert stage.hub.poll() is None
     stage.every_task_was_done_once()

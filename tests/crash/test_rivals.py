@@ -17,7 +17,7 @@ def test_everything_that_a_script_commits_to_the_source_is_observed_in_order(own
     end = time.monotonic() + BESIDE_S
 
     blob = clone.git("hash-object", "-w", "--stdin", input=b"- [ ] nothing of ours\n")
-    while time.monotonic() < end:
+    while time.monotonic() < end or len(made) <= 10:
         tip = clone.head("refs/heads/main")
         rows = [row for row in clone.git("ls-tree", tip).splitlines() if not row.endswith("\tNOTES.md")]
         name = f"100644 blob {blob}\tNOTES.md" if len(made) % 2 else f"100755 blob {blob}\tNOTES.md"
@@ -26,7 +26,6 @@ def test_everything_that_a_script_commits_to_the_source_is_observed_in_order(own
         clone.git("update-ref", "refs/heads/main", commit, tip)
         made.append(commit)
 
-    assert len(made) > 10
     wait_until(lambda: stage.summary()["observed_commit"] == made[-1], "the observation of the last commit")
     stage.every_task_was_done_once()
     assert stage.head() == made[-1]

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import pytest
 from coordinator.demo.run import ENDED
 from coordinator.demo.stage import Stage
 from coordinator.git.message import parse_trailers
+from coordinator.git.packwriter import TEMPORARY
 from coordinator.git.run import GitError, git
 from coordinator.reading import HubUnreachable
 from support import deadly
@@ -208,10 +210,9 @@ class CrashStage(Stage):
         """Fail if git finds anything wrong, or if what a dead hub left is still there after a live one has written."""
         assert self.clone.fsck() == ""
         common = self.repo / ".git"
-        packs = (file.name for file in (common / "objects/pack").iterdir())
-        ours = [name for name in packs if not name.startswith("tmp_")]  # what the git program left is git's to prune
+        packs = [file.name for file in (common / "objects/pack").iterdir()]  # tmp_pack_X of git is git's to prune
         assert [*common.glob("refs/**/*.lock")] == []
-        assert [name for name in ours if not name.endswith((".pack", ".idx", ".rev"))] == []
+        assert [name for name in packs if name.endswith(".keep") or name in TEMPORARY] == []
 
 
 def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE_S) -> None:
@@ -225,8 +226,6 @@ def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE
 @contextmanager
 def beside(path: Path, *commands: list[str]) -> Iterator[Counter[str]]:
     """Run git commands in a repository in a circle while the block runs; yield how often each one went through."""
-    import threading
-
     over = threading.Event()
     went: Counter[str] = Counter()
 
