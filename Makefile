@@ -78,6 +78,8 @@ bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.backlog --quick
 	@echo
 	@$(BIN)/python -m benchmarks.journal --quick
+	@echo
+	@$(BIN)/python -m benchmarks.startup --quick
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -20,6 +20,7 @@ from coordinator.files import layout, loader
 from coordinator.files.emitter import algorithm_of
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
+from coordinator.files.readings import Readings
 from coordinator.git.history import Record
 from coordinator.ports import Fold, SourceUnreadable
 from coordinator.web.present import rfc3339
@@ -50,12 +51,22 @@ class Blobs(Protocol):
     def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]: ...
 
 
-def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Blobs, *, existing: str = "") -> Rebuilt:
+def rebuild(
+    core: Core,
+    fold: Fold,
+    observer: Observer,
+    shelf: Shelf,
+    source: Blobs,
+    *,
+    existing: str = "",
+    readings: Readings | None = None,
+) -> Rebuilt:
     """Fill an empty core from the branch: statuses and records, and people's specifications as last observed.
 
-    ``existing`` is the blob of a BACKLOG.md that was there before init. Blocks on git.
+    ``existing`` is the blob of a BACKLOG.md that was there before init; what ``readings`` knows is not parsed again.
+    Blocks on git.
     """
-    folded = layout.fold(fold.files, algorithm_of(fold.tip or ""))
+    folded = layout.fold(fold.files, algorithm_of(fold.tip or ""), readings)
     for record in folded.records.values():
         core.restore_record(record)
     core.restore_closed(frozenset(fold.closed))

@@ -20,6 +20,7 @@ from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
 from coordinator.files.observe import Observer
+from coordinator.files.readings import nothing
 from coordinator.git import history
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
@@ -30,6 +31,8 @@ from coordinator.hub import Hub, Identity
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.snapshot import Keeper, Snapshot
+from coordinator.snapshot import read as read_snapshot
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -149,13 +152,23 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
         lock.release()
 
 
-def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, take_over: bool = False) -> Hub:
-    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush."""
+def make_hub(
+    ground: Ground,
+    *,
+    may_write: Callable[[], bool] = lambda: True,
+    take_over: bool = False,
+    snapshot: Snapshot | None = None,
+) -> Hub:
+    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush.
+
+    What ``snapshot`` knows need not be read again by ``Hub.start``; afterwards it may forget.
+    """
+    known = snapshot or Snapshot(nothing())
     source = GitSource(ground.repo, ground.source_ref, ground.root)
     hub = Hub(
-        GitStore(ground.repo, ground.root),
+        GitStore(ground.repo, ground.root, days=known.days),
         source,
-        Observer(source, ground.branch, ground.root),
+        Observer(source, ground.branch, ground.root, known.readings),
         SystemClock(),
         Identity(
             ground.place.hub_id(),
@@ -167,6 +180,7 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, ta
         ),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
+        readings=known.readings,
     )
     return hub
 
@@ -177,9 +191,11 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         listener = listen(options.host, options.port)
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
-    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over)
+    snapshot = await asyncio.to_thread(read_snapshot, ground)
+    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
     with contextlib.closing(listener), contextlib.closing(hub):
         await hub.start()
+        keeper = Keeper(ground, snapshot.forget(), lambda: hub.figures.commits)
         started_at = hub.now().wall
         door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
         sessions = Sessions(hub, door, hub.core.memory.agents)
@@ -199,7 +215,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         _stop_on_signals(hub)
         try:
-            async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
+            async with lookout, keeper, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
