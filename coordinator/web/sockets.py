@@ -61,12 +61,13 @@ class Cut(Exception):
 
 @dataclass(slots=True)
 class _Line:
-    """One open socket of an identified agent."""
+    """One open socket of an identified agent; ``heard_at`` is when its last frame came, on the loop's clock."""
 
     agent: str
     session: str
     instance: str | None
     transmit: Transmit
+    heard_at: float
     queue: deque[str] = field(default_factory=deque)
     queued_bytes: int = 0
     something: asyncio.Event = field(default_factory=asyncio.Event)
@@ -164,7 +165,7 @@ class Sessions:
             raise Cut(frames.CLOSE_UNAUTHORIZED, refused.code, error) from None
         self._make_room(agent.id, frame.instance_id)
         session = session_of(frame, secrets.token_hex(8), now)
-        line = _Line(agent.id, session.id, frame.instance_id, transmit)
+        line = _Line(agent.id, session.id, frame.instance_id, transmit, asyncio.get_running_loop().time())
         self._lines[agent.id] = line
         parked = (agent.record.parked_reason or "parked") if agent.record.parked else None
         hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)
@@ -192,54 +193,57 @@ class Sessions:
             _log.info("%s disconnected (session %s)", line.agent, line.session)
 
     async def _converse(self, line: _Line, receive: Receive) -> None:
-        writer = asyncio.create_task(self._write(line))
-        reader = asyncio.create_task(self._read(line, receive))
+        parts = self._write(line), self._read(line, receive), self._watch(line)
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
-            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (writer, reader):
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(writer, reader, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
         raise _Gone
 
     async def _write(self, line: _Line) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await line.something.wait()
             line.something.clear()
-            while line.queue:
-                text = line.queue.popleft()
-                line.queued_bytes -= len(text)
-                try:
-                    async with asyncio.timeout(SEND_WITHIN):  # wait_for may swallow that this task is cancelled
+            try:
+                async with asyncio.timeout(SEND_WITHIN) as patience:  # wait_for may swallow that this task is cancelled
+                    while line.queue:
+                        text = line.queue.popleft()
+                        line.queued_bytes -= len(text)
                         await line.transmit({"type": "websocket.send", "text": text})
-                except TimeoutError:
-                    raise Cut(CLOSE_SLOW, "too slow") from None
+                        if line.queue:
+                            patience.reschedule(loop.time() + SEND_WITHIN)
+            except TimeoutError:
+                raise Cut(CLOSE_SLOW, "too slow") from None
             if line.cut is not None:
                 raise line.cut
 
     async def _read(self, line: _Line, receive: Receive) -> None:
-        while True:
-            self._hear(line, await self._next(line, receive))
-
-    async def _next(self, line: _Line, receive: Receive) -> str:
-        """Return the next frame; how long it may take is judged when the time is up, by what the agent does then."""
         loop = asyncio.get_running_loop()
-        since = loop.time()
-        coming = asyncio.ensure_future(_text(receive))
-        try:
-            while not coming.done():
-                agent = self._agents.get(line.agent)
-                patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
-                left = since + patience - loop.time()
-                if left <= 0:
-                    raise Cut(CLOSE_GOING, f"silent for {patience:g} s")
-                await asyncio.wait({coming}, timeout=left)
-            return coming.result()
-        finally:
-            coming.cancel()
+        while True:
+            text = await _text(receive)
+            line.heard_at = loop.time()
+            self._hear(line, text)
+
+    async def _watch(self, line: _Line) -> None:
+        """End a silent session; how long silence may last is judged when the time is up, by what the agent does then.
+
+        One sleep for many frames: a timer for each of them costs more than reading it.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            agent = self._agents.get(line.agent)
+            patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
+            left = line.heard_at + patience - loop.time()
+            if left <= 0:
+                raise Cut(CLOSE_GOING, f"silent for {patience:g} s")
+            await asyncio.sleep(left)
 
     def _hear(self, line: _Line, text: str) -> None:
         if len(text) > frames.MAX_PLAIN_FRAME and not any(kind in text for kind in _BIG_TYPES):
