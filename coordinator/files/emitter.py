@@ -29,6 +29,8 @@ _UNSAFE_IN_BLOCK = re.compile(
 #: Keys longer than this are written with ``?``: parsers look for the colon within 1,024 characters only.
 _SIMPLE_KEY = 120
 _MAX_DIGITS = 4_000
+#: Whole numbers of fewer bits are read back as they are.
+_SMALL_BITS = 64
 
 #: The hexadecimal digits that no number has, not even as an exponent.
 _HEX_LETTERS = frozenset("abcdf")
@@ -328,6 +330,8 @@ def scalar(value: Any) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
+        case int() if value.bit_length() < _SMALL_BITS:
+            return str(value)
         case int():
             text = str(value) if value.bit_length() < _MAX_DIGITS * 3 else hex(value)
             return text if plain_number(text) == value else quoted(text)
