@@ -19,6 +19,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from coordinator import eventloop
+
 #: How many agents open their connection at the same time.
 DOORS = 20
 #: How long all of them may take, in seconds.
@@ -101,4 +103,4 @@ def _about(frame: Mapping[str, Any], kind: str, **more: object) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    eventloop.run(main())
