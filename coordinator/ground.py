@@ -17,6 +17,7 @@ from coordinator.files.problem import Problem
 from coordinator.git.journal import root_in_force
 from coordinator.git.objects import read_objects
 from coordinator.git.parts import Layout
+from coordinator.git.recovery import last_known
 from coordinator.git.repo import (
     STATE_REF,
     GitSource,
@@ -77,7 +78,7 @@ def survey(directory: Path, source: str | None = None) -> Ground:
     except RepoError as error:
         raise CannotStart(str(error), 78) from None
     place = Place(repo.agentcom_dir)
-    state = trail_ref(repo)
+    state = STATE_REF if place.has_written else trail_ref(repo)
     ref = _source_ref(repo, place, source, state)
     root = _root_of(repo, ref, state)
     return Ground(repo, place, ref, root, state)
@@ -134,10 +135,10 @@ def _short(ref: str) -> str:
 
 def _recorded_source(repo: Repo, state: str) -> str | None:
     """Return the source that the first claim recorded, whichever folder is root."""
-    root = root_in_force(repo, state)
-    if root is None:
+    root, commit = root_in_force(repo, state), last_known(repo, state)
+    if root is None or commit is None:
         return None
-    (found,) = read_objects(repo.common_dir, [f"{state}:{Layout.of(root).path(layout.HUB)}"])
+    (found,) = read_objects(repo.common_dir, [f"{commit.oid}:{Layout.of(root).path(layout.HUB)}"])
     said = loader.load_mapping(layout.HUB, found.data) if found is not None and found.type == "blob" else {}
     source = said.get("source") if isinstance(said, dict) else None
     return source if isinstance(source, str) else None

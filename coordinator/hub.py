@@ -43,8 +43,9 @@ from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
-from coordinator.ports import Clock, Commit, Fold, ReadOnly, Source, SourceUnreadable, Store, StoreError
-from coordinator.projection import Claim, claim_commit, observation_commits, record_commit
+from coordinator.ports import Clock, Commit, Fold, ReadOnly, Slip, Slipped, Source, Store, StoreError
+from coordinator.projection import Claim, claim_commit, observation_commits, record_commit, slip_commit
+from coordinator.sight import Sight
 
 T = TypeVar("T")
 
@@ -58,12 +59,14 @@ HEAL_PAUSE = 1.0
 BATCH = 1_000
 #: So many turns of the loop without a new event end the gathering of a batch; one takes some 20 us.
 QUIET_TURNS = 8
-#: Pause before a source that could not be read is looked at again though its ref did not move, in seconds.
-LOOK_AGAIN = 5.0
 #: So many new problems of one observation are logged one by one.
 PROBLEMS_LOGGED = 50
 #: So many finished tasks stay in memory after their end; of twice as many the older ones go.
 FINISHED_KEPT = 2_000
+#: So many slips on the state branch are shown, the last ones since the hub started.
+SLIPS_SHOWN = 10
+SLIPPED = "the hub put it back; what you want belongs on the source branch"
+RESCUED = "what came after that commit is lost, and every open task starts anew"
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
 
@@ -94,7 +97,8 @@ class SilentNet:
 class Identity:
     """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all.
 
-    ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was.
+    ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was. ``take_over``:
+    start although another hub has claimed the branch.
     """
 
     hub_id: str
@@ -102,6 +106,12 @@ class Identity:
     version: str = ""
     root: str = "."
     existing: str = ""
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """A look at the branch itself: somebody else may have moved it."""
 
 
 @dataclass(slots=True)
@@ -116,7 +126,7 @@ class _Look:
 class _Letter:
     """One thing in the inbox and, if somebody waits for it to be durable, whom to tell."""
 
-    content: Happening | _Look
+    content: Happening | _Look | _Glance
     done: asyncio.Future[None] | None = None
 
 
@@ -160,14 +170,12 @@ class Hub:
         self._clock = clock
         self._identity = identity
         self._may_write = may_write
-        self._objections = objections
         self._in_branch: tuple[Problem, ...] = ()
-        self._in_source: tuple[Problem, ...] = ()
+        self._slips: deque[Problem] = deque(maxlen=SLIPS_SHOWN)
         self._in_files: tuple[Problem, ...] = ()
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
-        self._look_later: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping = asyncio.Event()
         self._closed: dict[str, str] = {}
@@ -179,8 +187,8 @@ class Hub:
         self._policy_blob = ""
         self._last_wake: float | None = None
         self._journal: Executor = ThreadPoolExecutor(1, "journal")
-        self._compile: Executor = ThreadPoolExecutor(1, "compile")
         self._reads: Executor = ThreadPoolExecutor(2, "reads")
+        self._sight = Sight(source, observer, identity.source_ref, self.look, objections)
 
     # --- the outside
 
@@ -197,6 +205,11 @@ class Hub:
     def look(self) -> None:
         """Look at the source soon: it may have moved. Must be called on the loop."""
         self._look_now.set()
+
+    def glance(self) -> None:
+        """Look soon whether the state branch is where this hub left it. Must be called on the loop."""
+        if not any(isinstance(letter.content, _Glance) for letter in self._inbox):
+            self._post(_Letter(_Glance()))
 
     async def reconcile(self) -> str | None:
         """Look at the source now; return the commit observed, once what it changed is durable."""
@@ -221,7 +234,13 @@ class Hub:
 
         What waits for a person's confirmation comes first.
         """
-        return (*held_problems(self.core.memory.held), *self._in_branch, *self._in_source, *self._in_files)
+        return (
+            *held_problems(self.core.memory.held),
+            *self._slips,
+            *self._in_branch,
+            *self._sight.problems,
+            *self._in_files,
+        )
 
     def now(self) -> Now:
         return self._clock.now()
@@ -259,7 +278,8 @@ class Hub:
 
         Raises what the store raises; Conflict when the branch is not a hub's.
         """
-        fold = await self._in(self._journal, self._store.load)
+        recover = partial(self._store.recover, self._identity.hub_id, take_over=self._identity.take_over)
+        fold = await self._in(self._journal, recover)
         again = partial(rebuild, existing=self._identity.existing)
         rebuilt = await self._in(self._journal, again, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
@@ -270,27 +290,22 @@ class Hub:
         self.tip, self.observed = fold.tip, fold.source
         before = folded.hub.get("hub_id")
         self.claim = replace(self.claim, epoch=int(folded.hub.get("epoch", 0)) + 1)
-        await self._claim(fold, new_hub=before is not None and before != self._identity.hub_id)
+        new_hub = "a new hub took over" if before is not None and before != self._identity.hub_id else ""
+        await self._claim(fold, anew=f"the branch {fold.rescued}" if fold.rescued else new_hub)
         self._in_branch = folded.problems
         await self._observe_first(rebuilt.baseline)
         self.ready.set()
 
-    async def _claim(self, fold: Fold, *, new_hub: bool) -> None:
+    async def _claim(self, fold: Fold, *, anew: str) -> None:
         first = fold.tip is None
-        source = await self._first_source() if first else fold.source
+        source = await self._sight.first() if first else fold.source
         commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
-        effects = self.core.handle(Started(new_hub=new_hub), self.now())
-        await self._write((commit, *self._commits_of(effects)))
+        effects = self.core.handle(Started(anew), self.now())
+        if fold.rescued:
+            self._report(fold.rescued, RESCUED)
+        await self._write((commit, *self._commits_of(effects)), fold.slip)
         self._remember(commit)
         self.observed = source
-
-    async def _first_source(self) -> str | None:
-        """Return the source commit that the first claim grows out of; none while it must not be observed."""
-        with contextlib.suppress(SourceUnreadable):
-            tip = await self._in(self._compile, self._source.tip)
-            if tip is not None and not await self._in(self._compile, self._objections, tip):
-                return tip
-        return None
 
     def _hub_file(self) -> Mapping[str, Any]:
         """Return what status/hub.yaml must say now."""
@@ -374,7 +389,11 @@ class Hub:
             letters = [letter for letter in letters if _task_of(letter) not in lost]
         commits: list[Commit] = []
         effects: list[Effect] = []
+        slip: Slip | None = None
         for letter in letters:
+            if isinstance(letter.content, _Glance):
+                slip = await self._in(self._journal, self._store.look)
+                continue
             if isinstance(letter.content, _Look):
                 await self._recall(wanted_finished(letter.content.seen.specs.values()))
                 decided = self.core.handle(observed_of(letter.content.seen), self.now())
@@ -386,7 +405,7 @@ class Hub:
         for effect in effects:
             if isinstance(effect, Record) and effect.after is not None:
                 self._under_way.setdefault(effect.after.id, effect.before)
-        await self._write(tuple(commits))
+        await self._write(tuple(commits), slip)
         self._under_way.clear()
         self._perform(effects)
         self._forget_old()
@@ -420,12 +439,13 @@ class Hub:
                 case Record():
                     _log.info("%s", _line(effect))
 
-    async def _write(self, commits: tuple[Commit, ...]) -> None:
+    async def _write(self, commits: tuple[Commit, ...], slip: Slip | None = None) -> None:
         """Flush until it is done; while the store refuses, nothing else happens and every effect waits.
 
-        Raises _Stopped when the hub is to end meanwhile.
+        A ``slip`` is put back on the way, also one that is found only now. Raises _Stopped when the hub is to end
+        meanwhile.
         """
-        if not commits:
+        if not commits and slip is None:
             return
         stood_since = self._clock.now().mono
         while True:
@@ -433,7 +453,11 @@ class Hub:
             try:
                 if not self._may_write():
                     raise ReadOnly("the lock file of this hub was taken away; another hub may be running")
-                self.tip = await self._in(self._journal, self._store.flush, commits)
+                undo = () if slip is None else (slip_commit(slip, self.claim, self.now().wall),)
+                self.tip = await self._in(self._journal, self._store.flush, (*undo, *commits))
+            except Slipped as error:
+                slip = error.slip
+                continue
             except ReadOnly as error:
                 if self.read_only is None:
                     _log.error("read-only: %s; trying again every second", error)
@@ -443,7 +467,9 @@ class Hub:
                     await asyncio.wait_for(self._stopping.wait(), HEAL_PAUSE)
                     raise _Stopped from None
                 continue
-            self.figures.commits += len(commits)
+            if slip is not None and all(problem.what != slip.text for problem in self._slips):
+                self._report(slip.text, SLIPPED)
+            self.figures.commits += len(undo) + len(commits)
             self.figures.flushes += 1
             self.figures.flush_ms = [*self.figures.flush_ms[-999:], 1000 * (self._clock.now().mono - begin)]
             if self.read_only is not None:
@@ -453,6 +479,11 @@ class Hub:
                 self._inbox.appendleft(_Letter(Resumed(self._last_wake - stood_since)))
                 self._wake.set()
             return
+
+    def _report(self, what: str, hint: str) -> None:
+        """Say what was done to the state branch, in the log and among the problems."""
+        _log.warning("agentcom/state %s: %s", what, hint)
+        self._slips.append(Problem("agentcom/state", what=what, hint=hint))
 
     def _thin_out(self) -> None:
         """Keep the inbox small while nothing is handled: no progress, each fate once per (task, generation).
@@ -480,7 +511,7 @@ class Hub:
             await self._look_now.wait()
             self._look_now.clear()
             waiting, self._waiting = self._waiting, []
-            seen = await self._read_source()
+            seen = await self._sight.read(self.observed, self._known)
             if seen is not None:
                 done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._post(_Letter(_Look(seen), done))
@@ -491,53 +522,14 @@ class Hub:
 
     async def _observe_first(self, baseline: Observation | None) -> None:
         """Observe before anybody is let in; what a crash left out of the last observation is derived again."""
-        seen = await self._read_source()
+        seen = await self._sight.read(self.observed, self._known)
         if seen is not None:
             await self._step([_Letter(_Look(seen))])
         elif baseline is not None:
             await self._step([_Letter(_Look(baseline, merge=False))])
         elif self.observed is not None:
-            first = await self._in(self._compile, self._observer.look, self.observed, None, self._known())
+            first = await self._sight.look_at(self.observed, self._known())
             await self._step([_Letter(_Look(first, merge=False))])
-
-    async def _read_source(self) -> Observation | None:
-        """Return what is new on the source, None when there is nothing to observe or it must not be; that is noted."""
-        name = self._identity.source_ref
-        try:
-            tip = await self._in(self._compile, self._source.tip)
-            if tip is None:
-                self._note(
-                    (Problem(name, what="the source branch does not exist", hint="the last one stays in force"),)
-                )
-                return None
-            if not await self._in(self._compile, self._source.needs_observation, tip, self.observed):
-                self._note(())
-                return None
-            objections = await self._in(self._compile, self._objections, tip)
-            if objections:
-                self._note(tuple(Problem(f"{name} at {tip[:10]}", what=text) for text in objections))
-                return None
-            seen = await self._in(self._compile, self._observer.look, tip, self.observed, self._known())
-        except SourceUnreadable as error:
-            hint = "what was observed last stays in force, and the hub looks again"
-            self._note((Problem(name, what=f"cannot be read now: {' '.join(str(error).split())}", hint=hint),))
-            self._look_again()
-            return None
-        self._note(())
-        return seen
-
-    def _note(self, problems: tuple[Problem, ...]) -> None:
-        """Keep what is wrong with the source as a whole; the log hears of it once."""
-        for problem in problems:
-            if problem not in self._in_source:
-                _log.warning("%s", problem)
-        self._in_source = problems
-
-    def _look_again(self) -> None:
-        """Look in some seconds: the ref need not move for an object to be there again."""
-        if self._look_later is not None:
-            self._look_later.cancel()
-        self._look_later = asyncio.get_running_loop().call_later(LOOK_AGAIN, self.look)
 
     def _known(self) -> Known:
         return known_now(self.core.memory, self._backlog, self._policy_blob, self._identity.existing)
@@ -586,10 +578,8 @@ class Hub:
 
     def close(self) -> None:
         """Give the threads back. The hub cannot be used afterwards."""
-        if self._look_later is not None:
-            self._look_later.cancel()
+        self._sight.close()
         self._journal.shutdown(wait=True)
-        self._compile.shutdown(wait=True)
         self._reads.shutdown(wait=True)
 
 

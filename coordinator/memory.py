@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 from coordinator.git.message import SOURCE, check_message, parse_trailers, trailer
 from coordinator.git.parts import Layout
 from coordinator.git.repo import walk
-from coordinator.ports import HUB_FOLDERS, Author, Commit, Conflict, Entry, Fold, SourceUnreadable, StoreError, Version
+from coordinator.ports import (
+    HUB_FOLDERS,
+    Author,
+    Commit,
+    Conflict,
+    Entry,
+    Fold,
+    Slip,
+    Slipped,
+    SourceUnreadable,
+    StoreError,
+    Version,
+)
 
 _CLOSED = re.compile(r"status/closed/\d{4}/\d{2}/\d{2}/([a-z0-9][a-z0-9-]{0,63})\.yaml")
 _READ = re.compile(r"BACKLOG\.md|agentcom\.yaml|(?:tasks|agents)/[^/]+")
@@ -29,16 +41,22 @@ class MemoryBranch:
     tips: list[str] = field(default_factory=list)
     source: str | None = None
     files: dict[str, bytes] = field(default_factory=dict)
-    foreign: str | None = None
+    slipped: Slip | None = None
 
     @property
     def tip(self) -> str | None:
+        """The last commit by a hub."""
         return self.tips[-1] if self.tips else None
 
     def slip(self, who: str) -> str:
         """Let a person commit on the branch; return that commit's id."""
-        self.foreign = who
-        return self.advance("slip")
+        tip = _sha1(f"{self.tip} slip by {who}".encode())
+        self.slipped = Slip(tip, tip, f"got commit {tip[:12]} of {who}, who is no hub", who)
+        return tip
+
+    def delete(self) -> None:
+        """Let a person delete the branch."""
+        self.slipped = Slip(None, text="was deleted")
 
     def advance(self, what: str) -> str:
         """Append one commit; return its id."""
@@ -70,14 +88,22 @@ class MemoryStore:
         self._failures.extend(errors)
 
     def load(self) -> Fold:
-        """Read the branch. Raises Conflict when its tip is not a hub's commit."""
+        """Read the branch up to its last commit by a hub."""
         branch = self.branch
-        if branch.foreign is not None:
-            raise Conflict(f"agentcom/state: commit {branch.tip} by {branch.foreign} is not a hub's")
         self._tip, self._loaded = branch.tip, True
         closed = {match[1]: path for path in branch.files if (match := _CLOSED.fullmatch(path))}
         files = {path: content for path, content in branch.files.items() if not path.startswith("status/closed/")}
-        return Fold(branch.tip, branch.source, files, closed)
+        return Fold(branch.tip, branch.source, files, closed, branch.slipped)
+
+    def recover(self, hub_id: str, *, take_over: bool = False) -> Fold:
+        """Read the branch as ``load`` does: nothing in memory breaks."""
+        return self.load()
+
+    def look(self) -> Slip | None:
+        """Return what has become of the branch since the last flush. Raises Conflict when another hub moved it."""
+        if self.branch.tip != self._tip:
+            raise Conflict(f"agentcom/state was moved to {self.branch.tip} by another hub")
+        return self.branch.slipped
 
     def read(self, path: str) -> bytes | None:
         """Return one file of the hub's folders at the tip, None when absent."""
@@ -102,9 +128,10 @@ class MemoryStore:
             if self._tip is None:
                 raise ValueError("an empty flush before the first commit has no tip to return")
             return self._tip
-        if self.branch.tip != self._tip:
-            by = self.branch.foreign or "another hub"
-            raise Conflict(f"agentcom/state was moved to {self.branch.tip} by {by}")
+        there = self.look()
+        if there != next((commit.slip for commit in commits if commit.slip is not None), None) and there is not None:
+            raise Slipped(there)
+        self.branch.slipped = None
         for commit in commits:
             self._apply(commit)
         self.flushed.append(commits)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+#: Where the journal notes what it wrote last.
+STATE_TIP = "state-tip"
 #: Crockford's base 32, lower case (DECISIONS 8).
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -31,6 +33,11 @@ class Place:
             made = "h-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
             _write(path, made + "\n", 0o644)
             return made
+
+    @property
+    def has_written(self) -> bool:
+        """Whether a hub of this clone ever wrote to the state branch, even if that is gone."""
+        return (self.folder / STATE_TIP).exists()
 
     def admin_token(self) -> str:
         """Return the admin token of this machine, made at the first call; readable by its owner alone."""

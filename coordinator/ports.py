@@ -5,7 +5,8 @@ contract suite (tests/contract) runs over both. Paths in this module are relativ
 the repository and use ``/``.
 
     StoreError                  the tree of errors, named by their remedy
-      +-- Conflict              somebody else moved the state branch: stop and name it
+      +-- Conflict              another hub writes the state branch: stop and name it
+      +-- Slipped               somebody else moved the state branch: answer with a commit that has this ``slip``
       +-- ReadOnly              the write did not happen, nothing is lost: try again later (disk full, lock)
       +-- Fatal                 durability cannot be trusted any more (fsync failed): end the process
       +-- SourceUnreadable      the source cannot be read now: the last observation stays in force, look again later
@@ -23,7 +24,30 @@ class StoreError(Exception):
 
 
 class Conflict(StoreError):
-    """The state branch is not where this hub left it."""
+    """Another hub writes the state branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """The state branch is not where its hub left it, by somebody who is no hub.
+
+    ``tip`` is what the ref names now, None when it is gone; ``parent`` the commit to be kept in history, None when
+    there is nothing to keep; ``text`` says what was done to the branch ("was deleted"), ``who`` by whom, empty when
+    that is unknown.
+    """
+
+    tip: str | None
+    parent: str | None = None
+    text: str = ""
+    who: str = ""
+
+
+class Slipped(StoreError):
+    """Nothing was written, for somebody who is no hub moved the state branch; a commit with ``slip`` puts it back."""
+
+    def __init__(self, slip: Slip) -> None:
+        self.slip = slip
+        super().__init__(f"the state branch {slip.text}")
 
 
 class ReadOnly(StoreError):
@@ -59,6 +83,9 @@ class Commit:
     On the very first commit (the claim) there is no state yet: ``source`` is then its single parent, and its tree is
     the source's people's part plus ``puts``; without ``source`` the claim has no parent and holds ``puts`` alone.
 
+    ``slip`` set means that the flush puts the branch back: it goes on from the hub's own last tip, whatever the slip
+    left on the ref, and this commit has ``slip.parent`` as a further parent. Its tree knows nothing of it.
+
     Every message carries the trailer ``Agentcom-Epoch``; one with ``source`` also ``Agentcom-Source`` with that id,
     which is where ``Fold.source`` comes from. A store refuses anything else with ValueError.
     """
@@ -69,6 +96,7 @@ class Commit:
     puts: Mapping[str, bytes] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()
     source: str | None = None
+    slip: Slip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +106,51 @@ class Fold:
     ``files`` holds every file of the hub's folders except those below ``status/closed``; ``closed`` maps the id of each
     finished task to its status path (``status/closed/2026/11/22/t-1.yaml``). ``source`` is the last observed source
     commit, None before the first observation. ``tip`` is None before the claim.
+
+    ``slip`` is what stands on the ref instead of ``tip``; the next flush must answer it. ``rescued`` says what
+    was done because the branch was not whole ("was restored to ..."), empty when it was.
     """
 
     tip: str | None = None
     source: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
+    slip: Slip | None = None
+    rescued: str = ""
 
 
 class Store(Protocol):
     """The state branch of one repository, written by one hub (DECISIONS 9)."""
 
     def load(self) -> Fold:
-        """Read the branch. Raises Conflict when its tip is not a hub's commit, Fatal when it cannot be read."""
+        """Read the branch up to its last commit by a hub.
+
+        Raises Conflict when no hub ever wrote there, Fatal when it cannot be read.
+        """
+        ...
+
+    def recover(self, hub_id: str, *, take_over: bool = False) -> Fold:
+        """Read the branch for the hub ``hub_id`` that is about to write it, whatever happened to it meanwhile.
+
+        What that hub left wins over what others made of it; what cannot be read gives way to the last good state. Must
+        be called under the hub's lock. ``take_over``: go on where another hub has claimed the branch since. Raises
+        Conflict when one has and ``take_over`` is not set, Fatal when nothing whole is left.
+        """
+        ...
+
+    def look(self) -> Slip | None:
+        """Return what has become of the branch since the last flush, None when it is where that left it.
+
+        Raises Conflict when another hub moved it, Fatal when it cannot be read.
+        """
         ...
 
     def flush(self, commits: tuple[Commit, ...]) -> str:
         """Append all commits, durably, or none; return the new tip.
 
-        Returns only after objects, ref and directories are fsynced. Raises Conflict when the branch was moved,
-        ReadOnly when nothing was written and a retry may work, Fatal when an fsync failed.
+        Returns only after objects, ref and directories are fsynced. Raises Slipped when the branch was moved by
+        somebody who is no hub, Conflict when by a hub, ReadOnly when nothing was written and a retry may work, Fatal
+        when an fsync failed.
         """
         ...
 

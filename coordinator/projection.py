@@ -15,7 +15,7 @@ from coordinator.files import layout
 from coordinator.files.observe import Observation
 from coordinator.git.journal import HUB_ATTRIBUTES
 from coordinator.git.message import HUB_EMAIL, HUB_NAME, ROOT, compose
-from coordinator.ports import Author, Commit
+from coordinator.ports import Author, Commit, Slip
 
 #: A stale result kept for people is cut to this many bytes of JSON.
 ORPHAN_BYTES = 64 * 1024
@@ -59,6 +59,15 @@ def claim_commit(claim: Claim, hub_file: Mapping[str, Any], source: str | None, 
         puts |= HUB_ATTRIBUTES
     message = compose(f"hub {claim.hub_id} starts, epoch {claim.epoch}", trailers=_signed(trailers, claim))
     return Commit(message, _HUB, now_ms, puts, source=source if first else None)
+
+
+def slip_commit(slip: Slip, claim: Claim, now_ms: int) -> Commit:
+    """Return the commit that puts the branch back and keeps in history what a slip left there."""
+    trailers = _signed([("Agentcom-Event", "slip_undone")], claim)
+    by = f" of {slip.who}" if slip.who else ""
+    return Commit(
+        compose(f"undo a slip{by} on agentcom/state", f"agentcom/state {slip.text}", trailers), _HUB, now_ms, slip=slip
+    )
 
 
 def observation_commits(

@@ -48,12 +48,16 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one."""
+    """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one.
+
+    ``take_over``: go on although another hub has claimed the branch since this one wrote it.
+    """
 
     repo: Path
     host: str = "127.0.0.1"
     port: int = 4000
     source: str | None = None
+    take_over: bool = False
 
 
 class HubView:
@@ -146,7 +150,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
         lock.release()
 
 
-def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True) -> Hub:
+def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, take_over: bool = False) -> Hub:
     """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush."""
     source = GitSource(ground.repo, ground.source_ref, ground.root)
     hub = Hub(
@@ -154,7 +158,14 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True) ->
         source,
         Observer(source, ground.branch, ground.root),
         SystemClock(),
-        Identity(ground.place.hub_id(), ground.source_ref, __version__, ground.root, ground.place.existing_backlog()),
+        Identity(
+            ground.place.hub_id(),
+            ground.source_ref,
+            __version__,
+            ground.root,
+            ground.place.existing_backlog(),
+            take_over,
+        ),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
     )
@@ -167,7 +178,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         listener = listen(options.host, options.port)
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
-    hub = make_hub(ground, may_write=lock.still_ours)
+    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over)
     with contextlib.closing(listener), contextlib.closing(hub):
         await hub.start()
         started_at = hub.now().wall
@@ -175,6 +186,11 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         sessions = Sessions(hub, door, hub.core.memory.agents)
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
+
+        def beat() -> None:
+            lookout.beat()
+            hub.glance()
+
         view = HubView(hub, ground, started_at, lookout)
         flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
@@ -184,7 +200,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         _stop_on_signals(hub)
         try:
-            async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=lookout.beat):
+            async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
@@ -198,6 +214,14 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+def _keep(lock: HubLock) -> bool:
+    """Tell whether the hub may write. Raises Conflict when another one has taken the repository over."""
+    try:
+        return lock.keep()
+    except RepositoryLocked as error:
+        raise Conflict(f"the lock file of this hub was deleted, and {error}") from None
 
 
 def _refuse_second_trail(ground: Ground) -> None:

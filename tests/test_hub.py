@@ -169,7 +169,7 @@ async def test_a_restart_knows_all_that_the_branch_says_and_writes_only_its_clai
 async def test_what_a_crash_left_out_of_the_first_observation_is_derived_again(bench: Bench) -> None:
     hub = bench.hub()
     fold = await asyncio.to_thread(hub.store.load)
-    await hub._claim(fold, new_hub=False)
+    await hub._claim(fold, anew="")
     hub.close()
     assert bench.memory().memory.tasks == {}
     async with bench.running() as again:

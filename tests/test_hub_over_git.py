@@ -2,23 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.hubs import SOON, look, open_tasks, running, said
 from support.repo import Clone, make_repo
 
 from coordinator.core.agent import Session
 from coordinator.core.events import Accepted, Connected, Said
 from coordinator.core.machine import State
-from coordinator.core.task import Task
 from coordinator.ground import survey
-from coordinator.hub import Hub
-from coordinator.service import CannotStart, _refuse_occupied, make_hub
+from coordinator.service import CannotStart, make_hub
 
-#: Longest wait for something that must happen at once.
-SOON = 30.0
 READY = "# Backlog\n\n## Ready\n\n"
 FIRST = READY + "- [ ] first thing\n"
 
@@ -32,36 +27,6 @@ def no_other_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     return make_repo(tmp_path / "repo", {"BACKLOG.md": FIRST})
-
-
-@asynccontextmanager
-async def running(clone: Clone) -> AsyncIterator[Hub]:
-    """Start a hub as ``agentcom hub`` does, without its door; an error of its loop is the test's."""
-    ground = survey(clone.path)
-    _refuse_occupied(ground)
-    hub = make_hub(ground)
-    try:
-        await hub.start()
-        working = asyncio.create_task(hub.run())
-        try:
-            yield hub
-        finally:
-            hub.stop()
-            await asyncio.wait_for(working, SOON)
-    finally:
-        hub.close()
-
-
-async def look(hub: Hub) -> None:
-    await asyncio.wait_for(hub.reconcile(), SOON)
-
-
-def open_tasks(hub: Hub) -> dict[str, Task]:
-    return {task.spec.title: task for task in hub.core.memory.tasks.values() if task.open}
-
-
-def said(hub: Hub) -> str:
-    return "\n".join(str(problem) for problem in hub.problems)
 
 
 def raw_tree(clone: Clone, *rows: tuple[bytes, bytes, str]) -> str:
@@ -210,7 +175,7 @@ async def test_a_commit_with_an_odd_head_is_observed_like_any_other(clone: Clone
 async def test_a_broken_source_ref_is_a_problem_until_it_is_whole_again(
     clone: Clone, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.hub.LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("coordinator.sight.LOOK_AGAIN", 0.05)
     ref = clone.path / ".git/refs/heads/main"
     async with running(clone) as hub:
         whole = ref.read_bytes()
@@ -220,8 +185,9 @@ async def test_a_broken_source_ref_is_a_problem_until_it_is_whole_again(
         assert open_tasks(hub).keys() == {"first thing"}
     async with running(clone) as again:
         assert "cannot be read now" in said(again)
-        note, healed = again._note, asyncio.Event()
-        monkeypatch.setattr(again, "_note", lambda problems: (note(problems), problems or healed.set()))
+        sight, healed = again._sight, asyncio.Event()
+        note = sight._note
+        monkeypatch.setattr(sight, "_note", lambda *problems: (note(*problems), problems or healed.set()))
         ref.write_bytes(whole)
         await asyncio.wait_for(healed.wait(), SOON)
         assert not said(again)
@@ -325,7 +291,7 @@ async def test_a_crash_before_the_first_observation_loses_no_accepted_version(cl
     clone.commit({"agents/a.yaml": "capabilities: [x]\ntokens: []\n"})
     crashed = make_hub(survey(clone.path))
     fold = await asyncio.to_thread(crashed._store.load)
-    await crashed._claim(fold, new_hub=False)
+    await crashed._claim(fold, anew="")
     crashed.close()
     async with running(clone):
         pass

@@ -29,7 +29,8 @@ def _address(text: str) -> tuple[str, int]:
 @click.option(
     "--source", metavar="BRANCH", help="The branch that people write on (default: HEAD's at init or first start)."
 )
-def command(directory: Path, listen: str, source: str | None) -> None:
+@click.option("--take-over", is_flag=True, help="Go on with the branch although another hub has claimed it since.")
+def command(directory: Path, listen: str, source: str | None, take_over: bool) -> None:
     """Run the hub: watch the repository, hand out work, keep the trail on agentcom/state.
 
     Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
@@ -39,7 +40,7 @@ def command(directory: Path, listen: str, source: str | None) -> None:
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
 
     log.set_up()
-    options = Options(directory.absolute(), host, port, source)
+    options = Options(directory.absolute(), host, port, source, take_over)
     try:
         eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
         click.echo("hub stopped; agents go on with what they have in hand and report to the next one")

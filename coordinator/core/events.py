@@ -141,9 +141,13 @@ Word = Accepted | Rejected | Progress | Complete | Failed | Blocked | Released |
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The hub has loaded its memory from the branch; ``new_hub`` when its id never claimed this branch before."""
+    """The hub has loaded its memory from the branch.
 
-    new_hub: bool = False
+    ``anew`` says in words why no result of an earlier assignment may count as current: a hub id that never claimed this
+    branch before, a branch that was restored. Empty when the hub just goes on.
+    """
+
+    anew: str = ""
 
 
 @dataclass(frozen=True, slots=True)

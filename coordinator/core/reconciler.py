@@ -120,9 +120,9 @@ class Core:
 def _started(step: Step, event: Started) -> None:
     memory = step.memory
     memory.cycles = find_cycles(memory)
-    if event.new_hub:
+    if event.anew:
         for task in sorted(memory.open_tasks(), key=lambda task: task.id):
-            step.apply(Event.NEW_HUB, task, end=End.RESCUED, reason="a new hub took over")
+            step.apply(Event.NEW_HUB, task, end=End.RESCUED, reason=event.anew)
     for task in sorted(memory.tasks.values(), key=lambda task: task.id):
         if task.open:
             step.resume_timers(task)

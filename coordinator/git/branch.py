@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Protocol
 
 from coordinator.git.durable import fsync, fsync_loose
-from coordinator.git.message import EPOCH, HUB_EMAIL, HUB_NAME, clean_email, clean_name, parse_trailers, trailer
-from coordinator.git.objects import CommitObject, read_commits
+from coordinator.git.message import HUB_EMAIL, HUB_NAME, clean_email, clean_name
 from coordinator.git.parts import Layout, Part
 from coordinator.git.repo import Repo, read_ref
 from coordinator.git.run import GitError, git
+from coordinator.git.slips import epoch_at, examine, judge
 from coordinator.git.writing import WritersLock
-from coordinator.ports import Commit, Conflict, Fatal, ReadOnly
+from coordinator.ports import Commit, Conflict, Fatal, ReadOnly, Slipped
 
 #: How long one git command of a flush may take, in seconds.
 FLUSH_TIMEOUT_S = 120.0
-
-#: What tells ``git log`` to look at commits of a hub only.
-BY_HUB = ("--first-parent", "-E", f"--committer=<{re.escape(HUB_EMAIL)}>")
 
 _DURABLE = ("core.fsync=all", "core.fsyncMethod=fsync", "fastimport.unpackLimit=0")
 #: Why a system call fails when the surroundings, not the data, are at fault.
@@ -53,11 +50,12 @@ class InvariantBroken(RuntimeError):
 class Writer(Protocol):
     """One way to append commits to the state branch; the journal holds the writers' lock meanwhile."""
 
-    def append(self, commits: Sequence[Commit], old: str | None) -> str:
-        """Write all commits on top of ``old``, move the ref from there, all of it durably; return the new tip.
+    def append(self, commits: Sequence[Commit], old: str | None, at: str | None) -> str:
+        """Write all commits on top of ``old``, move the ref from ``at``, all of it durably; return the new tip.
 
-        Raises Conflict, ReadOnly, Fatal, InvariantBroken as ``Store.flush`` does; GitError and OSError mean what
-        ``StateBranch.failed`` and ``failed_here`` say.
+        The two differ only when the branch is put back after a slip. Raises Slipped, Conflict, ReadOnly, Fatal,
+        InvariantBroken as ``Store.flush`` does; GitError and OSError mean what ``StateBranch.failed`` and
+        ``failed_here`` say.
         """
         ...
 
@@ -92,14 +90,15 @@ class StateBranch:
             pass_fds=self.writers.held,
         )
 
-    def swap(self, new: str, old: str | None) -> None:
-        """Move the ref from ``old`` to ``new``, durably; whatever git answers, the ref itself is what counts.
+    def swap(self, new: str, own: str | None, at: str | None) -> None:
+        """Move the ref from ``at`` to ``new``, durably; whatever git answers, the ref itself is what counts.
 
-        Raises Conflict when it is not at ``old``, ReadOnly when it could not be moved, Fatal.
+        ``own`` is the hub's own last commit. Raises Slipped or Conflict when the ref is not ``at``, ReadOnly when it
+        could not be moved, Fatal.
         """
         said = ""
         try:
-            self.git("update-ref", "--no-deref", "-m", "agentcom: flush", self.ref, new, old or "0" * len(new))
+            self.git("update-ref", "--no-deref", "-m", "agentcom: flush", self.ref, new, at or "0" * len(new))
         except GitError as error:
             if _FSYNC.search(error.stderr):
                 raise self.failed(error) from error
@@ -107,10 +106,10 @@ class StateBranch:
         now = self.tip_now()
         if now == new:
             self.fsync_ref()
-        elif now == old:
+        elif now == at:
             raise ReadOnly(f"{self.name} could not be moved, nothing was written: {said or 'the ref did not change'}")
         else:
-            raise self.moved(now, old)
+            raise self.moved(now, own)
 
     def tip_now(self) -> str | None:
         """Return what the ref names now. Raises Fatal when it cannot be read."""
@@ -129,7 +128,7 @@ class StateBranch:
         fsync([*folders, self.repo.common_dir])
 
     def make_source_durable(self, sources: Sequence[str], old: str | None) -> None:
-        """Fsync the loose objects of commits that are about to be observed: a person's git does not do that."""
+        """Fsync the loose objects of people's commits that become parents: a person's git does not do that."""
         if old is None:  # the whole history is new: cheaper to take every loose object than to walk it
             fsync_loose(self.objects)
         else:
@@ -151,32 +150,15 @@ class StateBranch:
                 f"nothing was written"
             )
 
-    def foreign(self, commit: CommitObject) -> Conflict:
-        """Return what is said about a commit on the state branch that no hub wrote."""
-        who = f"{clean_name(commit.author.name, 'unknown')} <{clean_email(commit.author.email)}>"
-        text = f"{self.name}: commit {commit.oid[:12]} by {who} is not a hub's"
-        last = self.git("log", "-1", *BY_HUB, "--format=%H", commit.oid).decode().strip()
-        if not last:
-            return Conflict(
-                f"{text}, and no hub ever wrote to this branch: give it another name, then start the hub again"
-            )
-        return Conflict(
-            f"{text}: keep it under another name if you need it, then put the branch back with "
-            f"`git update-ref {self.ref} {last} {commit.oid}` and start the hub again"
-        )
+    def moved(self, now: str | None, own: str | None) -> Slipped | Conflict:
+        """Return what is said about a branch that stands at ``now`` where this hub left it at ``own``.
 
-    def moved(self, now: str | None, old: str | None) -> Conflict:
-        """Return what is said about a branch that stands at ``now`` where this hub left it at ``old``."""
-        if now is None:
-            return Conflict(f"{self.name} was deleted while the hub was running: last commit {old}")
-        try:
-            (commit,) = read_commits(self.repo.common_dir, [now])
-        except GitError as error:
-            return Conflict(f"{self.name} was moved to {now}, which cannot be read: {error.stderr}")
-        if not is_hub_commit(commit):
-            return self.foreign(commit)
-        epoch = trailer(commit.message, EPOCH)
-        return Conflict(f"{self.name} was moved to {now[:12]} by another hub (epoch {epoch}): stop one of the two")
+        Raises GitError when ``own`` cannot be read.
+        """
+        if own is None:
+            return Conflict(f"{self.name} was made by somebody else at this moment, at {(now or '')[:12]}: start again")
+        found = judge(self.name, epoch_at(self.repo, own), examine(self.repo, own, now))
+        return found if isinstance(found, Conflict) else Slipped(found)
 
     def failed(self, error: GitError) -> Fatal | ReadOnly:
         """Return what a failed git command means for the hub."""
@@ -195,14 +177,20 @@ class StateBranch:
         return Fatal(f"{self.name} cannot be written: {error}")
 
 
+def people_parents(commits: Sequence[Commit]) -> list[str]:
+    """Return the commits of people that become parents by these: observed sources, and slips that are kept."""
+    parents: list[str] = []
+    for commit in commits:
+        if commit.source is not None:
+            parents.append(commit.source)
+        if commit.slip is not None and commit.slip.parent is not None:
+            parents.append(commit.slip.parent)
+    return parents
+
+
 def stamps(commit: Commit) -> bytes:
     """Return the lines ``author`` and ``committer`` of a commit, as git stores them."""
     seconds = commit.time_ms // 1000
     name, email = clean_name(commit.author.name, commit.author.email), clean_email(commit.author.email)
     author = f"author {name} <{email}> {seconds} +0000\n"
     return f"{author}committer {HUB_NAME} <{HUB_EMAIL}> {seconds} +0000\n".encode()
-
-
-def is_hub_commit(commit: CommitObject) -> bool:
-    """Tell whether a hub wrote this commit: committed by the hub, with an epoch (DECISIONS, slips)."""
-    return commit.committer.email == HUB_EMAIL and EPOCH in parse_trailers(commit.message)

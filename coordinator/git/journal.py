@@ -4,22 +4,26 @@ This module decides what the branch says, when a flush may be written and by whi
 ``plain`` everywhere else. It never touches a work tree, an index or another branch. It knows no task.
 """
 
+import functools
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from coordinator.git.branch import BY_HUB, FLUSH_TIMEOUT_S, StateBranch, Writer, is_hub_commit
+from coordinator.git.branch import FLUSH_TIMEOUT_S, StateBranch, Writer
 from coordinator.git.leftovers import remove_leftovers
 from coordinator.git.message import ROOT, SOURCE, check_message, trailer
 from coordinator.git.objects import CommitObject, read_commits, read_objects
 from coordinator.git.packwriter import PackWriter, Settings, why_not
 from coordinator.git.parts import Layout
 from coordinator.git.plain import PlainWriter
+from coordinator.git.recovery import Record, find, last_known, no_hubs
 from coordinator.git.repo import STATE_REF, Repo, read_ref
 from coordinator.git.run import GitError, git
+from coordinator.git.slips import BY_HUB, is_hub_commit, last_of_a_hub
 from coordinator.git.writing import WriterBusy
-from coordinator.ports import HUB_FOLDERS, Commit, Fatal, Fold, ReadOnly
+from coordinator.ports import HUB_FOLDERS, Commit, Conflict, Fatal, Fold, ReadOnly, Slip
 
 #: What each hub folder's ``.gitattributes`` holds: nothing of a person's set-up may change the bytes of hub files.
 GITATTRIBUTES = b"* -text -filter -ident -eol -working-tree-encoding\n"
@@ -46,6 +50,7 @@ class GitStore:
 
     def __init__(self, repo: Repo, root: str = ".", ref: str = STATE_REF, engine: Engine | None = None) -> None:
         self._branch = StateBranch(repo, ref, Layout.of(root))
+        self._record = Record(repo)
         self._engine = engine
         self._writer: Writer | None = None
         self._one_at_a_time = threading.Lock()
@@ -59,16 +64,51 @@ class GitStore:
         return self._tip
 
     def load(self) -> Fold:
-        """Read the branch. Raises Conflict when its tip is not a hub's commit, Fatal when it cannot be read."""
+        """Read the branch up to its last commit by a hub.
+
+        Raises Conflict when no hub ever wrote there, Fatal when it cannot be read.
+        """
         branch = self._branch
         branch.writers.wait(WRITER_TIMEOUT_S)
         try:
             tip = read_ref(branch.repo, branch.ref)
-            fold = Fold() if tip is None else self._fold(tip)
+            fold = Fold() if tip is None else self._fold(self._of_a_hub(tip))
+            self._tip, self._loaded = fold.tip, True
+            return fold if fold.tip == tip else replace(fold, slip=self.look())
         except GitError as error:
             raise Fatal(f"{branch.name} cannot be read: {error.stderr or error}") from error
-        self._tip, self._loaded = tip, True
-        return fold
+
+    def recover(self, hub_id: str, *, take_over: bool = False) -> Fold:
+        """Read the branch for a hub that is about to write it, whatever happened to it (see ``recovery``).
+
+        Raises Conflict when another hub has claimed it since, unless ``take_over``; Fatal when nothing whole is left.
+        """
+        branch = self._branch
+        branch.writers.wait(WRITER_TIMEOUT_S)
+        try:
+            read = functools.cache(self._fold)
+            found = find(branch, read, hub_id, take_over=take_over)
+            fold = Fold() if found.tip is None else read(found.tip)
+        except GitError as error:
+            raise Fatal(f"{branch.name} cannot be read: {error.stderr or error}") from error
+        self._tip, self._loaded = fold.tip, True
+        return replace(fold, slip=found.slip, rescued=found.rescued)
+
+    def look(self) -> Slip | None:
+        """Return what has become of the branch since the last flush, None when it is where that left it.
+
+        Raises Conflict when another hub moved it, Fatal when it cannot be read.
+        """
+        now = self._branch.tip_now()
+        if now == self._tip:
+            return None
+        try:
+            moved = self._branch.moved(now, self._tip)
+        except GitError as error:
+            raise self._branch.failed(error) from error
+        if isinstance(moved, Conflict):
+            raise moved
+        return moved.slip
 
     def read(self, path: str) -> bytes | None:
         """Return one file of the hub's folders at the tip, None when absent. Raises Fatal when git cannot read it."""
@@ -95,9 +135,9 @@ class GitStore:
     def flush(self, commits: tuple[Commit, ...]) -> str:
         """Append all commits, durably, or none; return the new tip.
 
-        Raises Conflict, ReadOnly or Fatal as the port says, InvariantBroken before a wrong tree gets onto the branch,
-        and ValueError for a commit that would not read back as a hub's or touches anything outside the hub's folders,
-        or when the engine asked for cannot write here.
+        Raises Slipped, Conflict, ReadOnly or Fatal as the port says, InvariantBroken before a wrong tree gets onto the
+        branch, and ValueError for a commit that would not read back as a hub's or touches anything outside the hub's
+        folders, or when the engine asked for cannot write here.
         """
         branch = self._branch
         for commit in commits:
@@ -128,15 +168,24 @@ class GitStore:
             remove_leftovers(self._branch)
         if self._writer is None:
             self._writer = _writer(self._branch, self._engine)
-        self._tip = self._writer.append(commits, self._tip)
+        slip = next((commit.slip for commit in commits if commit.slip is not None), None)
+        put_back = slip is None or self._branch.tip_now() == self._tip  # somebody else was faster
+        self._tip = self._writer.append(commits, self._tip, self._tip if put_back or slip is None else slip.tip)
         self._sweep_due = False
+        self._record.write(self._tip)
         return self._tip
+
+    def _of_a_hub(self, tip: str) -> str:
+        """Return the last commit by a hub on the way back from ``tip``. Raises Conflict when there is none."""
+        (commit,) = read_commits(self._branch.repo.common_dir, [tip])
+        found = tip if is_hub_commit(commit) else last_of_a_hub(self._branch.repo, tip)
+        if found is None:
+            raise no_hubs(self._branch, commit)
+        return found
 
     def _fold(self, tip: str) -> Fold:
         branch = self._branch
         (commit,) = read_commits(branch.repo.common_dir, [tip])
-        if not is_hub_commit(commit):
-            raise branch.foreign(commit)
         out = branch.git("ls-tree", "-r", "-z", "--full-tree", tip, "--", *branch.layout.hub_paths)
         oids: dict[str, str] = {}
         closed: dict[str, str] = {}
@@ -174,8 +223,8 @@ def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:
 
     Raises GitError when the branch cannot be read.
     """
-    tip = read_ref(repo, ref)
-    return None if tip is None else _source_named(repo, *read_commits(repo.common_dir, [tip]))
+    commit = last_known(repo, ref)
+    return None if commit is None else _source_named(repo, commit)
 
 
 def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
@@ -183,14 +232,8 @@ def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
 
     What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
     """
-    tip = read_ref(repo, ref)
-    if tip is None:
-        return None
-    (commit,) = read_commits(repo.common_dir, [tip])
-    message = commit.message
-    if not is_hub_commit(commit):
-        message = git("log", "-1", *BY_HUB, "--format=%B", tip, git_dir=repo.common_dir).decode("utf-8", "replace")
-    return (trailer(message, ROOT) or ".") if message.strip() else None
+    commit = last_known(repo, ref)
+    return None if commit is None else trailer(commit.message, ROOT) or "."
 
 
 def _source_named(repo: Repo, tip: CommitObject) -> str | None:

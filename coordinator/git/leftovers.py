@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from coordinator.git.branch import StateBranch
+from coordinator.git.holders import may_be_held
 from coordinator.git.packwriter import KEEP, TEMPORARY
 from coordinator.git.plain import SCRATCH_REF
 from coordinator.git.repo import read_ref
@@ -20,8 +21,8 @@ STALE_LOCK_S = 1.0
 def remove_leftovers(branch: StateBranch) -> None:
     """Remove what a killed flush of either engine left: its temporaries, its locks, the protection of its pack.
 
-    The scratch ref's lock goes at once, the state ref's when it stays. A pack that was finished is git's to clean up.
-    Raises OSError.
+    The scratch ref's lock goes at once, the state ref's when it stays and nobody who lives can hold it. A pack that was
+    finished is git's to clean up. Raises OSError.
     """
     repo = branch.repo
     _remove_unfinished(branch.objects / "pack")
@@ -34,7 +35,7 @@ def remove_leftovers(branch: StateBranch) -> None:
     before = _identity(lock)
     if before is not None:
         time.sleep(STALE_LOCK_S)
-        if _identity(lock) == before:
+        if _identity(lock) == before and not may_be_held(lock.resolve(), repo):
             lock.unlink(missing_ok=True)
 
 

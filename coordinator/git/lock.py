@@ -2,11 +2,12 @@
 
 The lock only keeps honest hubs apart and gives the second one a good message; what makes writing safe is the
 compare-and-swap of the journal. Somebody may delete the lock file, so the holder checks before each flush that the path
-still names the file it locked.
+still names the file it locked, and otherwise locks the one that is there now, or a new one.
 
     RepositoryLocked            another hub works in this repository; ``holder`` says which
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -72,6 +73,26 @@ class HubLock:
     def still_ours(self) -> bool:
         """Tell whether the lock file is still the one that was locked: if not, a second hub may be running."""
         return self._inode is not None and self._lock.is_locked and self._identity() == self._inode
+
+    def keep(self) -> bool:
+        """Return ``still_ours``; a lock file that was deleted is made and locked again. Raises RepositoryLocked.
+
+        False when that cannot be done now, as on a full disk.
+        """
+        if self._inode is None or self._holder is None or self.still_ours():
+            return self._inode is not None
+        self._lock.release()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RepositoryLocked(self._repo, self.holder()) from None
+        except OSError:
+            return False
+        self._inode = self._identity()
+        with contextlib.suppress(OSError):
+            self._write(self._holder)
+        return True
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.git import reflock
-from coordinator.git.branch import StateBranch, stamps
+from coordinator.git.branch import StateBranch, people_parents, stamps
 from coordinator.git.durable import fsync, fsync_handle, write_all
-from coordinator.git.objects import read_commits, read_objects
-from coordinator.git.pack import BLOB, COMMIT, Pack, Packed
+from coordinator.git.objects import read_commits, read_headers, read_objects
+from coordinator.git.pack import BLOB, COMMIT, TREE, Pack, Packed
 from coordinator.git.parts import Spine, part_of, read_spines
 from coordinator.git.reflock import RefLock
 from coordinator.git.repo import Repo
 from coordinator.git.run import GitError, git
 from coordinator.git.statetree import StateTree
-from coordinator.ports import Commit, Conflict, ReadOnly
+from coordinator.ports import Commit, Conflict, ReadOnly, Slipped
 
 #: What a ``.keep`` of the hub holds: one that says anything else is somebody's own.
 KEEP = b"agentcom flush\n"
@@ -33,6 +33,12 @@ KEEP = b"agentcom flush\n"
 #: Names under which pack and index are written. Git reads whatever ends in .idx, and ``git gc --prune=now`` deletes
 #: whatever begins with tmp_, however young.
 TEMPORARY = (".agentcom-flush-pack", ".agentcom-flush-idx")
+
+#: What an observation brings is taken into the pack of its flush up to so many objects, and bytes of content.
+TAKEN_OBJECTS = 5_000
+TAKEN_BYTES = 32 << 20
+
+KINDS = {"commit": COMMIT, "tree": TREE, "blob": BLOB}
 
 _SETTINGS = r"^(core\.(bare|logallrefupdates|sharedrepository)|extensions\.refstorage)$"
 _YES = frozenset({"true", "yes", "on", "1", ""})
@@ -83,17 +89,21 @@ class PackWriter:
         self._folders_due = True
         self._beside = ThreadPoolExecutor(2, "fsync")
 
-    def append(self, commits: Sequence[Commit], old: str | None) -> str:
-        """Write all commits on top of ``old`` and move the ref there; return the new tip."""
+    def append(self, commits: Sequence[Commit], old: str | None, at: str | None) -> str:
+        """Write all commits on top of ``old`` and move the ref there from ``at``; return the new tip."""
         tree = self._tree if self._tree is not None and self._at == old else self._read_tree(old)
         self._tree = None  # what fails from here on leaves a tree that is on no branch
+        pack, parents = Pack(), people_parents(commits)
+        if parents and not self._take_along(pack, parents, old):
+            self._branch.make_source_durable(parents, old)
         sources = [c.source for c in commits if c.source is not None]
-        spines = self._read_spines(sources, old) if sources else []
-        new, packed = self._build(commits, old, tree, spines)
+        spines = self._read_spines(sources) if sources else []
+        new = self._build(commits, old, tree, spines, pack)
+        packed = pack.finish()
         if sources:
             layout = self._branch.layout
             self._branch.check_invariant(part_of(tree.spine(), layout), part_of(spines[-1], layout), sources[-1])
-        self._write(packed, new, old)
+        self._write(packed, new, old, at)
         tree.forget()
         self._tree, self._at = tree, new
         return new
@@ -114,19 +124,37 @@ class PackWriter:
             trees.append(item.data)
         return trees
 
-    def _read_spines(self, sources: Sequence[str], old: str | None) -> list[Spine]:
+    def _read_spines(self, sources: Sequence[str]) -> list[Spine]:
         branch = self._branch
-        branch.make_source_durable(sources, old)
         spines = read_spines(branch.repo.common_dir, sources, branch.layout)
         for source, spine in zip(sources, spines, strict=True):
             branch.check_observable(source, part_of(spine, branch.layout))
         return spines
 
+    def _take_along(self, pack: Pack, parents: Sequence[str], old: str | None) -> bool:
+        """Add what people's commits bring to the pack, so that they may take it back without harm to the branch.
+
+        False when it is too much: then it stays where they left it. Raises GitError when something is missing.
+        """
+        if old is None:
+            return False
+        folder = self._branch.repo.common_dir
+        out = self._branch.git("rev-list", "--objects", "--no-object-names", *parents, "--not", old)
+        oids = out.decode().split()
+        heads = read_headers(folder, oids) if len(oids) <= TAKEN_OBJECTS else [None]
+        if None in heads or sum(head[2] for head in heads if head is not None) > TAKEN_BYTES:
+            return False
+        for oid, item in zip(oids, read_objects(folder, oids), strict=True):
+            if item is None or item.type not in KINDS:
+                raise GitError(("cat-file", "--batch"), None, f"object {oid} is missing: run git fsck")
+            pack.add(KINDS[item.type], item.data)
+        return True
+
     def _build(
-        self, commits: Sequence[Commit], old: str | None, tree: StateTree, spines: Sequence[Spine]
-    ) -> tuple[str, Packed]:
-        """Return the id of the last commit, and the pack of them all."""
-        layout, pack, left = self._branch.layout, Pack(), iter(spines)
+        self, commits: Sequence[Commit], old: str | None, tree: StateTree, spines: Sequence[Spine], pack: Pack
+    ) -> str:
+        """Add all commits to the pack; return the id of the last."""
+        layout, left = self._branch.layout, iter(spines)
         tree.prepare([*layout.hub_paths, *(layout.path(path) for c in commits for path in (*c.puts, *c.deletes))])
         parent = old
         for commit in commits:
@@ -136,28 +164,28 @@ class PackWriter:
                 tree.delete(layout.path(path))
             for path, content in commit.puts.items():
                 tree.put(layout.path(path), pack.add(BLOB, content))
-            parents = [p for p in (parent, commit.source) if p is not None]
+            parents = [p for p in (parent, *people_parents([commit])) if p is not None]
             lines = (f"tree {tree.write(pack).hex()}\n", *(f"parent {p}\n" for p in parents))
             text = "".join(lines).encode() + stamps(commit) + b"\n" + commit.message.encode("utf-8", "replace")
             parent = pack.add(COMMIT, text).hex()
         if parent is None:
             raise ValueError("there is nothing to append")
-        return parent, pack.finish()
+        return parent
 
-    def _write(self, packed: Packed, new: str, old: str | None) -> None:
+    def _write(self, packed: Packed, new: str, old: str | None, at: str | None) -> None:
         """Write the pack and move the ref, durably. What fails before the ref is moved leaves nothing behind."""
         branch = self._branch
-        if old is None:
+        if at is None:
             with self._pack_on_disk(packed):
-                branch.swap(new, old)
+                branch.swap(new, old, at)
             return
         with reflock.hold(branch.repo, branch.ref) as lock:
             now = branch.tip_now()
-            if now != old:
+            if now != at:
                 raise branch.moved(now, old)
             lock.write(new)
             with self._pack_on_disk(packed, lock):
-                self._note(old, new)
+                self._note(old or at, new)  # what a slip left may be no object: a log must not name it
                 self._commit(lock, new)
                 self._fsync_ref(lock)
 
@@ -181,7 +209,13 @@ class PackWriter:
                 (folder / name).replace(path)
             fsync([folder, self._branch.objects] if self._folders_due else [folder])
             yield
-        except (Conflict, ReadOnly, GitError, OSError):  # after anything else it is not known what the ref names
+        except (
+            Conflict,
+            Slipped,
+            ReadOnly,
+            GitError,
+            OSError,
+        ):  # after anything else it is not known what the ref names
             for path in ours:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ scratch ref), fsync the pack folder, move the state ref by compare-and-swap, loo
 import re
 from collections.abc import Iterable, Sequence
 
-from coordinator.git.branch import StateBranch, stamps
+from coordinator.git.branch import StateBranch, people_parents, stamps
 from coordinator.git.durable import fsync
 from coordinator.git.parts import Part, people_parts
 from coordinator.git.repo import read_ref
@@ -27,22 +27,21 @@ class PlainWriter:
     def __init__(self, branch: StateBranch) -> None:
         self._branch = branch
 
-    def append(self, commits: Sequence[Commit], old: str | None) -> str:
-        """Write all commits on top of ``old`` and move the ref there; return the new tip."""
+    def append(self, commits: Sequence[Commit], old: str | None, at: str | None) -> str:
+        """Write all commits on top of ``old`` and move the ref there from ``at``; return the new tip."""
         branch = self._branch
-        sources = [c.source for c in commits if c.source is not None]
-        if sources:
-            branch.make_source_durable(sources, old)
+        if parents := people_parents(commits):
+            branch.make_source_durable(parents, old)
         try:
             new = self._import(commits, old)
         except GitError as error:
             self._remove_traces(error)
             raise
-        if sources:
+        if sources := [c.source for c in commits if c.source is not None]:
             ours, theirs = people_parts(branch.repo.common_dir, (new, sources[-1]), branch.layout)
             branch.check_invariant(ours, theirs, sources[-1])
         fsync([branch.objects / "pack", branch.objects])
-        branch.swap(new, old)
+        branch.swap(new, old, at)
         return new
 
     def _import(self, commits: Sequence[Commit], old: str | None) -> str:
@@ -79,6 +78,8 @@ class PlainWriter:
                     yield f"merge {commit.source}\n".encode()
                     yield from _change(people, part)
                 people = part
+            elif commit.slip is not None and commit.slip.parent is not None:
+                yield f"merge {commit.slip.parent}\n".encode()
             yield from (_delete(layout.path(path)) for path in commit.deletes)
             for path, content in commit.puts.items():
                 yield b"M 100644 inline %s\n%s" % (_quote(layout.path(path)), _data(content))

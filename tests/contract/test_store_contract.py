@@ -9,7 +9,7 @@ from support.repo import make_repo
 from coordinator.git.journal import HUB_ATTRIBUTES, GitStore
 from coordinator.git.message import compose
 from coordinator.memory import MemoryBranch, MemorySource, MemoryStore
-from coordinator.ports import Author, Commit, Conflict, Store
+from coordinator.ports import Author, Commit, Conflict, Slip, Slipped, Store
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 
@@ -20,6 +20,7 @@ class Bench:
     open: Callable[[], Store]
     edit: Callable[[str], str]
     slip: Callable[[], object]
+    delete: Callable[[], object]
 
 
 @pytest.fixture(params=["memory", "pack", "plain", "pack-root", "plain-root", "sha256"])
@@ -30,6 +31,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         bench.open = lambda: MemoryStore(branch)
         bench.edit = lambda text: source.commit({"BACKLOG.md": text.encode()})
         bench.slip = lambda: branch.slip("Ada <ada@example.org>")
+        bench.delete = branch.delete
     else:
         init = ("--object-format=sha256",) if request.param == "sha256" else ()
         root = ".agentcom" if request.param.endswith("-root") else "."
@@ -45,6 +47,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
             clone.git("switch", "--quiet", "main")
 
         bench.slip = slip
+        bench.delete = lambda: clone.git("update-ref", "-d", "refs/heads/agentcom/state")
     yield bench
 
 
@@ -54,11 +57,12 @@ def commit(
     deletes: tuple[str, ...] = (),
     source: str | None = None,
     mentions: str | None = None,
+    slip: Slip | None = None,
 ) -> Commit:
     trailers = [("Agentcom-Event", "created"), ("Agentcom-Epoch", "1/h-aaaaaaaa")]
     if named := source or mentions:
         trailers.append(("Agentcom-Source", named))
-    return Commit(compose(subject, "", trailers), HUB, 1_764_000_000_000, puts or {}, deletes, source)
+    return Commit(compose(subject, "", trailers), HUB, 1_764_000_000_000, puts or {}, deletes, source, slip)
 
 
 def test_a_branch_that_does_not_exist_loads_as_an_empty_fold(bench: Bench) -> None:
@@ -190,15 +194,55 @@ def test_two_first_claims_do_not_both_win(bench: Bench) -> None:
     assert bench.open().load().tip == tip
 
 
-def test_a_persons_commit_on_the_branch_is_a_conflict_that_names_them(bench: Bench) -> None:
+def slipped(store: Store) -> Slip:
+    with pytest.raises(Slipped) as raised:
+        store.flush((commit(puts={"status/hub.yaml": b"2"}),))
+    return raised.value.slip
+
+
+def test_a_persons_commit_on_the_branch_is_a_slip_that_names_them_and_is_put_back(bench: Bench) -> None:
+    store = bench.open()
+    bench.edit("- [ ] one\n")
+    tip = store.flush((commit("hub: claim", {"status/hub.yaml": b"1"}),))
+    assert store.look() is None
+    bench.slip()
+    slip = slipped(store)
+    assert "Ada" in slip.text
+    assert "who is no hub" in slip.text
+    assert slip.tip == slip.parent
+    assert store.look() == slip
+    fold = bench.open().load()
+    assert (fold.tip, fold.slip, dict(fold.files)) == (tip, slip, {"status/hub.yaml": b"1"})
+    last = store.flush((commit(slip=slip), commit(puts={"status/hub.yaml": b"2"})))
+    fold = bench.open().load()
+    assert (fold.tip, fold.slip, dict(fold.files)) == (last, None, {"status/hub.yaml": b"2"})
+    assert store.look() is None
+    store.flush((commit(puts={"status/hub.yaml": b"3"}),))
+
+
+def test_a_branch_that_was_deleted_is_a_slip_and_is_put_back(bench: Bench) -> None:
+    store = bench.open()
+    store.flush((commit("hub: claim", {"status/hub.yaml": b"1"}),))
+    bench.delete()
+    slip = slipped(store)
+    assert (slip.tip, slip.parent) == (None, None)
+    assert "deleted" in slip.text
+    last = store.flush((commit(slip=slip), commit(puts={"status/hub.yaml": b"2"})))
+    fold = bench.open().load()
+    assert (fold.tip, dict(fold.files)) == (last, {"status/hub.yaml": b"2"})
+
+
+def test_a_slip_that_was_followed_by_another_one_is_refused_again(bench: Bench) -> None:
     store = bench.open()
     bench.edit("- [ ] one\n")
     store.flush((commit("hub: claim", {"status/hub.yaml": b"1"}),))
     bench.slip()
-    with pytest.raises(Conflict, match=r"Ada.*not a hub's"):
-        bench.open().load()
-    with pytest.raises(Conflict, match="Ada"):
-        store.flush((commit(puts={"status/hub.yaml": b"2"}),))
+    first = slipped(store)
+    bench.delete()
+    with pytest.raises(Slipped) as raised:
+        store.flush((commit(slip=first), commit(puts={"status/hub.yaml": b"2"})))
+    assert raised.value.slip.tip is None
+    assert dict(bench.open().recover("h-aaaaaaaa").files) == {"status/hub.yaml": b"1"}
 
 
 @pytest.mark.parametrize(

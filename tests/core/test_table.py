@@ -94,7 +94,7 @@ PROVOKE: dict[Event, Callable[[World], None]] = {
     Event.AGENT_DISABLED: lambda w: w.add_agents(AgentSpec("a", disabled=True)),
     Event.RECOVERING: _say(lambda g: Recovering(T, g, "working")),
     Event.HUB_RESTART: lambda w: w.handle(Started()),
-    Event.NEW_HUB: lambda w: w.handle(Started(new_hub=True)),
+    Event.NEW_HUB: lambda w: w.handle(Started(anew="a new hub took over")),
     Event.HANDED_BACK: _say(lambda g: Released(T, g, unfinished=True)),
     Event.DELETED: _ask(Event.DELETED),
 }

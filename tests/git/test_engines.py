@@ -28,7 +28,7 @@ from coordinator.git.packwriter import KEEP, TEMPORARY
 from coordinator.git.parts import Layout
 from coordinator.git.repo import STATE_REF, find_repo
 from coordinator.git.statetree import StateTree
-from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly
+from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, Slipped
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 STATE = "agentcom/state"
@@ -331,6 +331,31 @@ def test_the_same_flush_again_after_the_branch_was_put_back_works(store: GitStor
     assert clone.fsck() == ""
 
 
+@pytest.mark.parametrize("taken", [packwriter.TAKEN_OBJECTS, 0])
+def test_what_people_take_back_while_it_is_observed_stays_in_the_branch(
+    store: GitStore, clone: Clone, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    monkeypatch.setattr(packwriter, "TAKEN_OBJECTS", taken)
+    before, real = clone.head(), packwriter.PackWriter._build
+    source = clone.commit({"BACKLOG.md": "- [ ] a thing of two minds\n", "src/new.py": "x = 1\n"})
+
+    def build(self: packwriter.PackWriter, *args: object) -> str:
+        new = real(self, *args)  # type: ignore[arg-type]
+        clone.git("update-ref", "refs/heads/main", before)
+        clone.git("reflog", "expire", "--expire=all", "--all")
+        clone.git("read-tree", before)
+        if taken:
+            clone.git("prune", "--expire=now")
+            assert clone.git("cat-file", "-t", source, check=False) == ""
+        return new
+
+    monkeypatch.setattr(packwriter.PackWriter, "_build", build)
+    tip = store.flush((commit(source=source),))
+    assert clone.git("show", "-s", "--format=%P", tip).split()[1] == source
+    assert clone.show("src/new.py", tip) == "x = 1\n"
+    assert clone.fsck() == ""
+
+
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
@@ -341,7 +366,7 @@ def names(clone: Clone) -> set[str]:
 def test_a_flush_that_lost_the_branch_leaves_no_pack(store: GitStore, clone: Clone) -> None:
     before = names(clone)
     clone.git("update-ref", STATE_REF, clone.head("main"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Slipped):
         store.flush((commit({"status/open/t-1.yaml": b"1"}),))
     assert names(clone) == before
 

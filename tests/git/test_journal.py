@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from coordinator.git.plain import SCRATCH_REF
 from coordinator.git.repo import STATE_REF, find_repo, read_ref
 from coordinator.git.run import GitError
 from coordinator.git.statetree import StateTree
-from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, StoreError
+from coordinator.ports import Author, Commit, Fatal, ReadOnly, StoreError
 
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 STATE = "agentcom/state"
@@ -280,34 +279,6 @@ def test_fast_import_that_answers_but_does_not_move_its_ref_is_noticed(
     with pytest.raises(ReadOnly, match="not moved"):
         store.flush((commit({"status/open/t-2.yaml": b"1"}),))
     assert clone.head(STATE) == before
-
-
-def test_a_branch_moved_by_a_person_is_a_conflict_that_names_commit_and_author(clone: Clone, store: GitStore) -> None:
-    clone.git("update-ref", f"refs/heads/{STATE}", clone.head("main"))
-    with pytest.raises(Conflict, match=f"{clone.head('main')[:12]} by Ada Lovelace"):
-        store.flush((commit({"status/open/t-2.yaml": b"1"}),))
-    assert clone.head(STATE) == clone.head("main")
-
-
-def test_a_branch_deleted_under_the_hub_is_a_conflict(clone: Clone, store: GitStore) -> None:
-    clone.git("branch", "-D", STATE)
-    with pytest.raises(Conflict, match="deleted"):
-        store.flush((commit({"status/open/t-2.yaml": b"1"}),))
-
-
-def test_the_line_about_a_persons_commit_holds_the_command_that_puts_the_branch_back(
-    clone: Clone, store: GitStore, engine: Engine
-) -> None:
-    good = clone.head(STATE)
-    clone.git("switch", "--quiet", STATE)
-    clone.commit({"notes.txt": "mine"})
-    with pytest.raises(Conflict) as raised:
-        GitStore(clone.repo, engine=engine).load()
-    command = re.search(r"`git (update-ref [^`]+)`", str(raised.value))
-    assert command is not None
-    assert "\n" not in str(raised.value)
-    clone.git(*command[1].split())
-    assert GitStore(clone.repo, engine=engine).load().tip == good
 
 
 def test_a_failed_fsync_is_fatal_and_says_so(store: GitStore, monkeypatch: pytest.MonkeyPatch) -> None:

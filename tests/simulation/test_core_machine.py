@@ -184,7 +184,7 @@ class CoreMachine(RuleBasedStateMachine):
     def wait(self, seconds) -> None:
         self.world.advance(seconds)
 
-    @rule(event=st.sampled_from([Started(), Started(new_hub=True), Resumed()]))
+    @rule(event=st.sampled_from([Started(), Started(anew="a new hub took over"), Resumed()]))
     def upset(self, event) -> None:
         self.world.handle(event)
 
