@@ -1,6 +1,6 @@
 """How long a ping to the hub takes beside the echo of a bare ``websockets`` server, both in processes of their own.
 
-The bare server does nothing but send back what it hears: no compression, the event loop that asyncio brings. A ping
+The bare server does nothing but send back what it hears: no compression, on the same event loop as the hub. A ping
 changes nothing, so no commit is waited for. Both are asked in turn, in small groups.
 
     python -m benchmarks.echo          the bare server; it prints its port and ends with stdin
@@ -19,6 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.agents import identify
 from benchmarks.tables import p50
+from coordinator import eventloop
 
 #: Pings of one group; so many groups at most.
 GROUP, GROUPS = 50, 40
@@ -27,7 +28,7 @@ _PING = json.dumps({"type": "ping"})
 
 def compare(hub_url: str, name: str, token: str, seconds: float) -> dict[str, float]:
     """Return the p50 of both round trips, in milliseconds."""
-    return asyncio.run(_compare(hub_url, name, token, seconds))
+    return eventloop.run(_compare(hub_url, name, token, seconds))
 
 
 async def _compare(hub_url: str, name: str, token: str, seconds: float) -> dict[str, float]:
@@ -83,4 +84,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    eventloop.run(main())
