@@ -3,7 +3,7 @@
 Decided from git and from what init and the first hub wrote down; nothing is written here. Every command stands on it,
 so it imports nothing that serves.
 
-    CannotStart              the repository cannot be used as it is; the text says what to do, ``exit_code`` which way
+    CannotStart              (of ``coordinator.trail``) the repository cannot be used as it is
 """
 
 import re
@@ -14,35 +14,23 @@ from coordinator.core.policy import Policy
 from coordinator.files import layout, limits, loader
 from coordinator.files.observe import POLICY
 from coordinator.files.problem import Problem
-from coordinator.git.journal import root_in_force
 from coordinator.git.objects import read_objects
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import last_known
 from coordinator.git.repo import (
     STATE_REF,
     GitSource,
-    NoRepository,
     Repo,
-    RepoError,
-    check_repo,
-    find_repo,
     head_ref,
     read_ref,
     trail_ref,
 )
 from coordinator.git.run import GitError, git
 from coordinator.place import Place
+from coordinator.trail import CannotStart, root_in_force, usable_repo
 
 #: A text that looks as if it named the root, or meant to.
 _ROOT = re.compile(rb"^[\s\"'{]*ro+t\b", re.MULTILINE)
-
-
-class CannotStart(Exception):
-    """The repository cannot be used as it is; the text is one line for people, ``exit_code`` of DECISIONS 17."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        self.exit_code = exit_code
-        super().__init__(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +58,7 @@ class Ground:
 
 def survey(directory: Path, source: str | None = None) -> Ground:
     """Find out which branch of which repository is the source; ``source`` is one asked for. Raises CannotStart."""
-    try:
-        repo = find_repo(directory)
-        check_repo(repo)
-    except NoRepository as error:
-        raise CannotStart(str(error), 66) from None
-    except RepoError as error:
-        raise CannotStart(str(error), 78) from None
+    repo = usable_repo(directory)
     place = Place(repo.agentcom_dir)
     state = STATE_REF if place.has_written else trail_ref(repo)
     ref = _source_ref(repo, place, source, state)

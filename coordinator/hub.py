@@ -42,6 +42,7 @@ from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
+from coordinator.files.readings import Readings
 from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
 from coordinator.ports import Clock, Commit, Fold, ReadOnly, Slip, Slipped, Source, Store, StoreError
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit, slip_commit
@@ -153,8 +154,12 @@ class Hub:
         net: Net | None = None,
         may_write: Callable[[], bool] = lambda: True,
         objections: Callable[[str], tuple[str, ...]] = lambda commit: (),
+        readings: Readings | None = None,
     ) -> None:
-        """``may_write`` is asked before each flush; ``objections`` says why a source commit must not be observed."""
+        """``may_write`` is asked before each flush; ``objections`` says why a source commit must not be observed.
+
+        What ``readings`` knows need not be parsed by ``start``.
+        """
         self.core = Core()
         self.net: Net = net or SilentNet()
         self.observed: str | None = None
@@ -170,6 +175,7 @@ class Hub:
         self._clock = clock
         self._identity = identity
         self._may_write = may_write
+        self._readings = readings
         self._in_branch: tuple[Problem, ...] = ()
         self._slips: deque[Problem] = deque(maxlen=SLIPS_SHOWN)
         self._in_files: tuple[Problem, ...] = ()
@@ -280,7 +286,7 @@ class Hub:
         """
         recover = partial(self._store.recover, self._identity.hub_id, take_over=self._identity.take_over)
         fold = await self._in(self._journal, recover)
-        again = partial(rebuild, existing=self._identity.existing)
+        again = partial(rebuild, existing=self._identity.existing, readings=self._readings)
         rebuilt = await self._in(self._journal, again, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
         self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}

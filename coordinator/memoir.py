@@ -20,9 +20,8 @@ from coordinator.files import layout, loader
 from coordinator.files.emitter import algorithm_of
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
-from coordinator.git.history import Record
+from coordinator.files.readings import Readings
 from coordinator.ports import Fold, SourceUnreadable
-from coordinator.web.present import rfc3339
 
 #: Finished tasks that a list reads back at most.
 CLOSED_SHOWN = 1_000
@@ -50,12 +49,22 @@ class Blobs(Protocol):
     def blobs(self, oids: tuple[str, ...]) -> Mapping[str, bytes]: ...
 
 
-def rebuild(core: Core, fold: Fold, observer: Observer, shelf: Shelf, source: Blobs, *, existing: str = "") -> Rebuilt:
+def rebuild(
+    core: Core,
+    fold: Fold,
+    observer: Observer,
+    shelf: Shelf,
+    source: Blobs,
+    *,
+    existing: str = "",
+    readings: Readings | None = None,
+) -> Rebuilt:
     """Fill an empty core from the branch: statuses and records, and people's specifications as last observed.
 
-    ``existing`` is the blob of a BACKLOG.md that was there before init. Blocks on git.
+    ``existing`` is the blob of a BACKLOG.md that was there before init; what ``readings`` knows is not parsed again.
+    Blocks on git.
     """
-    folded = layout.fold(fold.files, algorithm_of(fold.tip or ""))
+    folded = layout.fold(fold.files, algorithm_of(fold.tip or ""), readings)
     for record in folded.records.values():
         core.restore_record(record)
     core.restore_closed(frozenset(fold.closed))
@@ -223,19 +232,3 @@ def _words_of(name: str, blob: str, words: Mapping[str, bytes]) -> Spec:
     path = f"tasks/{name}.yaml"
     read = loader.load_task(path, words[blob], blob) if blob in words else ()
     return Spec(name, name, where=path) if isinstance(read, tuple) else read
-
-
-def record_json(record: Record) -> dict[str, Any]:
-    """Return one commit of the audit trail as JSON."""
-    return {
-        "commit": record.commit,
-        "time": rfc3339(record.time_ms),
-        "time_ms": record.time_ms,
-        "author": record.author,
-        "subject": record.subject,
-        "event": record.event,
-        "task": record.task,
-        "agent": record.agent,
-        "generation": record.generation,
-        "reason": record.reason,
-    }

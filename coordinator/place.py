@@ -7,6 +7,7 @@ Which hub this is (``hub-id``), the admin token, where the running hub listens (
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ class Place:
     def read_init(self) -> dict[str, Any] | None:
         """Return what init found, None when it never ran here."""
         return _read(self.folder / "init.json")
+
+    def note_config(self, ours: Mapping[str, str]) -> None:
+        """Keep which git settings init made, by key; nothing was set under these keys before."""
+        said = self.read_init() or {"schema_version": SCHEMA_VERSION}
+        _write(self.folder / "init.json", json.dumps({**said, "config": dict(ours)}, indent=1) + "\n", 0o644)
+
+    def config_made(self) -> dict[str, str]:
+        """Return the git settings that init made here, by key."""
+        said = (self.read_init() or {}).get("config")
+        return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
 
     def existing_backlog(self) -> str:
         """Return the blob id of the BACKLOG.md that was there before init, empty when there was none."""

@@ -25,14 +25,13 @@ from coordinator.core.policy import Lane
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import find_cycles
 from coordinator.core.task import Task
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, rfc3339
 from coordinator.files.observe import Known, Observer
 from coordinator.files.problem import Problem
-from coordinator.git import history
 from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
 from coordinator.git.repo import STATE_REF, GitSource
-from coordinator.ground import CannotStart, Ground, survey
+from coordinator.ground import Ground, survey
 from coordinator.memoir import (
     CLOSED_SHOWN,
     HISTORY_SHOWN,
@@ -41,9 +40,9 @@ from coordinator.memoir import (
     held_problems,
     read_back,
     rebuild,
-    record_json,
 )
 from coordinator.saved import SavedWork, uncommitted_json
+from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
@@ -100,7 +99,7 @@ class Picture:
             "live": self.live,
             "hub": self.hub_url,
             "commit": self.commit,
-            "as_of": present.rfc3339(self.time_ms),
+            "as_of": rfc3339(self.time_ms),
             "notes": list(self.notes),
         }
 
@@ -316,8 +315,13 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         time_ms=made,
         agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
         notes=(f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else (),
-        history=() if wanted.one is None else trail(ground, wanted.one, HISTORY_SHOWN),
+        history=() if wanted.one is None else _history(ground, wanted.one),
     )
+
+
+def _history(ground: Ground, task_id: str) -> tuple[dict[str, Any], ...]:
+    records = Trail(ground.repo, ground.state_ref, ground.root).records(task_id, HISTORY_SHOWN)
+    return tuple(record_json(record) for record in records)
 
 
 def _no_hub(ground: Ground) -> str:
@@ -369,12 +373,6 @@ def _count(tasks: Mapping[str, Task]) -> dict[str, int]:
     for task in tasks.values():
         counted[str(task.state)] += 1
     return counted
-
-
-def trail(ground: Ground, task_id: str | None, limit: int = HISTORY_SHOWN) -> tuple[dict[str, Any], ...]:
-    """Return the audit trail from the branch of this clone, newest first."""
-    records = history.log(ground.repo, ground.state_ref, task_id, limit, root=ground.root)
-    return tuple(record_json(record) for record in records)
 
 
 def ago(ms: int) -> str:

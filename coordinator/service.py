@@ -18,18 +18,23 @@ from coordinator import __version__
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
-from coordinator.core.timers import Now
+from coordinator.core.timers import Now, rfc3339
 from coordinator.files.observe import Observer
-from coordinator.git import history
+from coordinator.files.problem import Problem
+from coordinator.files.readings import nothing
+from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.repo import STATE_REF, GitSource
 from coordinator.git.watcher import Watcher
-from coordinator.ground import CannotStart, Ground, survey, unclear_root
+from coordinator.ground import Ground, survey, unclear_root
 from coordinator.hub import Hub, Identity
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json, record_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
 from coordinator.ports import Conflict, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.snapshot import Keeper, Snapshot
+from coordinator.snapshot import read as read_snapshot
+from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
@@ -37,6 +42,8 @@ from coordinator.web.auth import Doorkeeper
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
+
+_TRIED_AGAIN = "it is tried again; the hub goes on meanwhile"
 
 
 class SystemClock:
@@ -63,11 +70,12 @@ class Options:
 class HubView:
     """What the HTTP API and the command line see of a running hub."""
 
-    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout) -> None:
+    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout, housekeeping: Housekeeping) -> None:
         self._hub = hub
         self._ground = ground
         self._started_at = started_at
         self._lookout = lookout
+        self._housekeeping = housekeeping
 
     def now(self) -> Now:
         return self._hub.now()
@@ -83,8 +91,8 @@ class HubView:
 
     async def history(self, task_id: str) -> list[dict[str, Any]]:
         """Return a task's commits, newest first."""
-        ground = self._ground
-        records = await asyncio.to_thread(history.log, ground.repo, STATE_REF, task_id, HISTORY_SHOWN, root=ground.root)
+        trail = Trail(self._ground.repo, STATE_REF, self._ground.root)
+        records = await asyncio.to_thread(trail.records, task_id, HISTORY_SHOWN)
         return [record_json(record) for record in records]
 
     def agents(self) -> list[dict[str, Any]]:
@@ -92,7 +100,10 @@ class HubView:
         return [present.agent_json(agents[name]) for name in sorted(agents)]
 
     def problem_list(self) -> list[dict[str, Any]]:
-        return [asdict(problem) for problem in self._hub.problems]
+        keeping = (
+            Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
+        )
+        return [asdict(problem) for problem in (*self._hub.problems, *keeping)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -111,8 +122,8 @@ class HubView:
             "source": self._ground.source_ref,
             "observed_commit": self._hub.observed,
             "state_commit": self._hub.tip,
-            "started_at": present.rfc3339(self._started_at),
-            "as_of": present.rfc3339(self._hub.now().wall),
+            "started_at": rfc3339(self._started_at),
+            "as_of": rfc3339(self._hub.now().wall),
             "read_only": self._hub.read_only,
             "by_status": by_status,
             "closed_before_start": len(memory.closed),
@@ -150,13 +161,23 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
         lock.release()
 
 
-def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, take_over: bool = False) -> Hub:
-    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush."""
+def make_hub(
+    ground: Ground,
+    *,
+    may_write: Callable[[], bool] = lambda: True,
+    take_over: bool = False,
+    snapshot: Snapshot | None = None,
+) -> Hub:
+    """Return a hub over a real repository, not started and without a net; ``may_write`` is asked before each flush.
+
+    What ``snapshot`` knows need not be read again by ``Hub.start``; afterwards it may forget.
+    """
+    known = snapshot or Snapshot(nothing())
     source = GitSource(ground.repo, ground.source_ref, ground.root)
     hub = Hub(
-        GitStore(ground.repo, ground.root),
+        GitStore(ground.repo, ground.root, days=known.days),
         source,
-        Observer(source, ground.branch, ground.root),
+        Observer(source, ground.branch, ground.root, known.readings),
         SystemClock(),
         Identity(
             ground.place.hub_id(),
@@ -168,6 +189,7 @@ def make_hub(ground: Ground, *, may_write: Callable[[], bool] = lambda: True, ta
         ),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
+        readings=known.readings,
     )
     return hub
 
@@ -178,9 +200,11 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         listener = listen(options.host, options.port)
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
-    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over)
+    snapshot = await asyncio.to_thread(read_snapshot, ground)
+    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
     with contextlib.closing(listener), contextlib.closing(hub):
         await hub.start()
+        keeper = Keeper(ground, snapshot.forget(), lambda: hub.figures.commits)
         started_at = hub.now().wall
         door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
         sessions = Sessions(hub, door, hub.core.memory.agents)
@@ -191,7 +215,13 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
             lookout.beat()
             hub.glance()
 
-        view = HubView(hub, ground, started_at, lookout)
+        housekeeping = Housekeeping(
+            ground.repo,
+            lambda: hub.tip,
+            lambda: hub.figures.commits,
+            lambda: hub.read_only is None and lock.still_ours(),
+        )
+        view = HubView(hub, ground, started_at, lookout, housekeeping)
         flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         host, port = listener.getsockname()[:2]
@@ -199,8 +229,9 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         _stop_on_signals(hub)
+        housekeeping.start()
         try:
-            async with lookout, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
+            async with lookout, keeper, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
@@ -209,6 +240,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
             sessions.shut()
             server.should_exit = True
             hub.stop()
+            await asyncio.to_thread(housekeeping.stop)
             results = await asyncio.gather(working, serving, return_exceptions=True)
             ground.place.forget_hub()
         for result in results:

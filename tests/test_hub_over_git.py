@@ -11,8 +11,10 @@ from support.repo import Clone, make_repo
 from coordinator.core.agent import Session
 from coordinator.core.events import Accepted, Connected, Said
 from coordinator.core.machine import State
+from coordinator.git.housekeeping import Housekeeping
 from coordinator.ground import survey
-from coordinator.service import CannotStart, make_hub
+from coordinator.saved import Lookout, SavedWork
+from coordinator.service import CannotStart, HubView, make_hub
 
 READY = "# Backlog\n\n## Ready\n\n"
 FIRST = READY + "- [ ] first thing\n"
@@ -345,3 +347,22 @@ async def test_what_a_hub_wrote_once_is_no_edit_of_a_person(clone: Clone) -> Non
             clone.commit({"BACKLOG.md": READY + f"- [ ] first thing, {number} times\n"})
             await look(hub)
         assert hub.problems == ()
+
+
+async def test_what_housekeeping_cannot_do_is_a_problem_line_until_it_can(clone: Clone) -> None:
+    async with running(clone) as hub:
+        ground, now = survey(clone.path), [0.0]
+        keeper = Housekeeping(ground.repo, lambda: hub.tip, lambda: 0, clock=lambda: now[0])
+        view = HubView(hub, ground, 0, Lookout(SavedWork(ground).uncommitted), keeper)
+        in_the_way = ground.repo.agentcom_dir / "housekeeping.lock"
+        in_the_way.mkdir()
+        now[0] = 60.0
+        keeper.beat()
+        (problem,) = view.summary()["problems"]
+        assert problem["path"] == "housekeeping"
+        assert problem["what"].startswith("commit-graph failed: ")
+        assert "housekeeping.lock" in problem["what"]
+        in_the_way.rmdir()
+        now[0] = 1e6
+        keeper.beat()
+        assert view.summary()["problems"] == []

@@ -25,6 +25,7 @@ COMMANDS = {
     "confirm": ("confirm_cmd:command", "Let go on what is held until a person has looked."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
+    "uninstall": ("uninstall_cmd:command", "Take back git settings and hook; keep files and trail."),
     "schema": ("schema_cmd:command", "Print what may stand in a file, for editors."),
     "demo": ("demo_cmd:command", "See it work: a fresh repository, a real hub, real sidecars."),
 }

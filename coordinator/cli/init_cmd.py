@@ -21,6 +21,7 @@ from coordinator.cli.template import SCHEMAS, schema, template
 
 if TYPE_CHECKING:
     from coordinator.git.repo import Repo
+    from coordinator.git.settings import Wishes
     from coordinator.ground import Ground
 
 #: What init lays down below root besides the schemas; each file only where there is none.
@@ -39,7 +40,9 @@ TEMPLATE = (
 def command(directory: Path, as_json: bool) -> None:
     """Make DIRECTORY (default: here) a repository for AgentCom, or equip the one that is there.
 
-    Writes BACKLOG.md, tasks/ and agents/ where they are missing and commits them as you. Nothing of yours is changed.
+    Writes BACKLOG.md, tasks/ and agents/ where they are missing and commits them as you. Makes settings in the
+    repository's git configuration where you have none, and says which; `agentcom uninstall` takes them back. Nothing of
+    yours is changed.
     """
     from coordinator.files.validate import fates
     from coordinator.git.person import CannotCommit, commit_paths, is_committed, saved_blob
@@ -66,25 +69,52 @@ def command(directory: Path, as_json: bool) -> None:
         refuse(error)
     if ground.place.read_init() is None:
         ground.place.write_init(ground.source_ref, before)
+    wishes = _set_up_git(ground)
     runs = [fate for fate in fates(top) if fate.runs] if existed else []
     saved_only = existed and not is_committed(ground.repo, name)
     if as_json:
         would_run = [{"line": fate.line, "title": fate.title, "priority": fate.priority} for fate in runs]
         said = {"directory": str(top), "source": ground.source_ref, "root": ground.root, "made": made, "commit": commit}
-        print_json({**said, "files": sorted(missing), "would_run": would_run, "backlog_committed": not saved_only})
+        config = {"set": dict(wishes.missing), "yours": dict(wishes.otherwise)}
+        found = {"would_run": would_run, "backlog_committed": not saved_only}
+        print_json({**said, "files": sorted(missing), "config": config, **found})
         return
-    click.echo(f"{'made' if made else 'equipped' if missing else 'nothing to do in'} {top}, source {ground.branch}")
+    equipped = missing or wishes.missing
+    click.echo(f"{'made' if made else 'equipped' if equipped else 'nothing to do in'} {top}, source {ground.branch}")
     for file in sorted(missing):
         click.echo(f"  + {file}")
     if existed:
         lines = f"{len(runs)} of its lines wait for `agentcom confirm`:" if runs else "none of its lines would run"
         click.echo(f"  {name} is kept as it is; {lines}")
         print_table([(f"line {fate.line}", fate.priority, fate.title[:80]) for fate in runs], "    ")
+    _say_settings(wishes)
     if odd:
         click.echo(f"  {name} is a link or a folder, and only plain files are read: put the file itself there")
     if saved_only:
         click.echo(f"  {name} is saved but not committed, and only commits count: git add {name} && git commit")
     _next_steps(top)
+
+
+def _set_up_git(ground: "Ground") -> "Wishes":
+    """Make the settings that are missing; what is set already, by whomever, stays. What is made is noted first."""
+    from coordinator.git.settings import compare, write
+
+    wishes = compare(ground.repo)
+    if wishes.missing:
+        ground.place.note_config({**ground.place.config_made(), **wishes.missing})
+        write(ground.repo, wishes.missing)
+    return wishes
+
+
+def _say_settings(wishes: "Wishes") -> None:
+    from coordinator.git.settings import WANTED
+
+    if wishes.missing:
+        click.echo("  git config of this repository (`agentcom uninstall` takes it back):")
+        print_table([(key, value, f"# {WANTED[key][1]}") for key, value in wishes.missing.items()], "    ")
+    for key, value in wishes.otherwise.items():
+        wanted, why = WANTED[key]
+        click.echo(f"  git config {key} is {value}, as you set it, and stays; AgentCom would set {wanted}: {why}")
 
 
 def _next_steps(top: Path) -> None:

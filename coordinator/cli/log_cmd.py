@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from coordinator.cli.common import directory_option, fail, json_option, local_time, print_json, print_table
-from coordinator.cli.reading_options import open_ground
+from coordinator.cli.reading_options import open_trail
 
+#: So many commits are shown of everything; of one task the whole history, because its beginning says what was wanted.
+LIMIT = 50
 #: So many characters of a reason are shown.
 REASON_SHOWN = 100
 
@@ -17,24 +19,26 @@ REASON_SHOWN = 100
 @click.command("log")
 @click.argument("task_id", required=False)
 @directory_option
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many commits.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), help=f"At most so many commits (default: {LIMIT}, all of one task)."
+)
 @json_option
-def command(task_id: str | None, directory: Path, limit: int, as_json: bool) -> None:
+def command(task_id: str | None, directory: Path, limit: int | None, as_json: bool) -> None:
     """Show what happened, newest first: everything, or one task by its id.
 
     The trail is the branch agentcom/state of this clone; `git log agentcom/state` shows the same commits, and those of
     people between them.
     """
-    ground = open_ground(directory)
-    from coordinator.git.repo import read_ref
-    from coordinator.reading import trail
+    trail = open_trail(directory)
+    from coordinator.trail import record_json
 
-    records = trail(ground, task_id, limit)
-    ran = read_ref(ground.repo, ground.state_ref) is not None
+    limit = LIMIT if limit is None and task_id is None else limit
+    records = [record_json(record) for record in trail.records(task_id, limit)]
+    ran = trail.exists
     if task_id is not None and ran and not records:
         fail(f"no commit speaks of {task_id}; `agentcom task list --all` shows the ids")
     if as_json:
-        print_json({"task": task_id, "commits": list(records)})
+        print_json({"task": task_id, "commits": records})
     elif not ran:
         click.echo("no hub has run in this repository yet: start one with `agentcom hub`")
     else:

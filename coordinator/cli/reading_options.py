@@ -10,6 +10,7 @@ from coordinator.cli.common import EXIT_NO_HUB, EXIT_REFUSED, EXIT_USAGE, fail
 if TYPE_CHECKING:
     from coordinator.ground import Ground
     from coordinator.reading import Picture
+    from coordinator.trail import Trail
 
 
 def hub_option(function: Any) -> Any:
@@ -21,10 +22,21 @@ def hub_option(function: Any) -> Any:
 
 def open_ground(directory: Path) -> "Ground":
     """Return the repository around ``directory``, or end with one line."""
-    from coordinator.ground import CannotStart, survey
+    from coordinator.ground import survey
+    from coordinator.trail import CannotStart
 
     try:
         return survey(directory.absolute())
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
+
+
+def open_trail(directory: Path) -> "Trail":
+    """Return the audit trail of the repository around ``directory``, or end with one line."""
+    from coordinator.trail import CannotStart, find_trail
+
+    try:
+        return find_trail(directory.absolute())
     except CannotStart as error:
         fail(str(error), error.exit_code)
 

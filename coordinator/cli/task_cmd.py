@@ -93,6 +93,8 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
 @json_option
 def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     """Show one task: what is wanted, where it stands, how it got there."""
+    from coordinator.memoir import HISTORY_SHOWN
+
     picture = look(directory, hub, task_id=task_id)
     task = _only(picture, task_id)
     if as_json:
@@ -113,6 +115,8 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     if picture.history:
         click.echo("\nhistory, newest first:")
         print_table([(local_time(c["time_ms"]), c["commit"][:8], c["subject"]) for c in picture.history], "  ")
+        if len(picture.history) >= HISTORY_SHOWN:
+            click.echo(f"  and what came before: agentcom log {task_id}")
 
 
 @command.command("why", short_help="Say why a task waits.")

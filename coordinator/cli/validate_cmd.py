@@ -50,7 +50,8 @@ def command(paths: tuple[Path, ...], staged: bool, directory: Path, shape: str, 
 
     from coordinator.files.validate import validate
     from coordinator.git.repo import NoRepository, find_repo, head_ref
-    from coordinator.ground import CannotStart, survey
+    from coordinator.ground import survey
+    from coordinator.trail import CannotStart
 
     directory = directory.absolute()
     try:

@@ -23,6 +23,12 @@ def spell_instant(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def rfc3339(ms: int) -> str:
+    """Return a wall time as RFC 3339 in UTC with milliseconds."""
+    seconds, rest = divmod(ms, 1000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:03d}Z"
+
+
 #: A timer's name: what is due, and for whom (``("lease", "loash")``).
 Key = tuple[str, str]
 

@@ -5,7 +5,8 @@ coming back on a rerun and being taken over by a person's file need no rule of t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from coordinator.core.agent import AgentRecord
@@ -25,6 +26,7 @@ from coordinator.files.emitter import (
     stands_alone,
 )
 from coordinator.files.problem import Problem
+from coordinator.files.readings import Readings, nothing
 
 OPEN = "status/open"
 CLOSED = "status/closed"
@@ -121,8 +123,12 @@ class Folded:
     problems: tuple[Problem, ...] = ()
 
 
-def fold(files: Mapping[str, bytes], algorithm: str = "sha1") -> Folded:
-    """Return the values of all files of the hub's folders (paths relative to root); unknown names are passed over."""
+def fold(files: Mapping[str, bytes], algorithm: str = "sha1", readings: Readings | None = None) -> Folded:
+    """Return the values of all files of the hub's folders (paths relative to root); unknown names are passed over.
+
+    What ``readings`` knows is not parsed again.
+    """
+    known = readings or nothing()
     statuses: dict[str, Status] = {}
     specs: dict[str, Spec] = {}
     records: dict[str, AgentRecord] = {}
@@ -147,15 +153,28 @@ def fold(files: Mapping[str, bytes], algorithm: str = "sha1") -> Folded:
         if name == file:
             continue
         if folder == OPEN:
-            status = loader.load_status(path, data, files.get(f"{OPEN}/{name}.result.json"))
+            status = _status(known, path, data, files.get(f"{OPEN}/{name}.result.json"), algorithm)
             _keep(statuses, name, status, problems)
         elif folder in origins:
             line = lines.get(name, "") if origins[folder] is Origin.BACKLOG else ""
-            spec = loader.load_hub_task(path, data, blob_id(data, algorithm), where=line)
-            _keep(specs, name, spec, problems)
+            _keep(specs, name, _made(known, path, data, line, algorithm), problems)
         elif folder == AGENTS:
             _keep(records, name, loader.load_record(path, data), problems)
     return Folded(statuses, specs, records, backlog, hub, tuple(problems))
+
+
+def _status(known: Readings, path: str, data: bytes, result: bytes | None, algorithm: str) -> Status | loader.Problems:
+    """Return one status; with a result of its own it is made of two files, and read each time."""
+    if result is not None:
+        return loader.load_status(path, data, result)
+    return known.statuses.read(blob_id(data, algorithm), partial(loader.load_status, path, data))
+
+
+def _made(known: Readings, path: str, data: bytes, where: str, algorithm: str) -> Spec | loader.Problems:
+    """Return one specification that the hub made; ``where`` is shown for it."""
+    blob = blob_id(data, algorithm)
+    read = known.made.read(f"{path} {blob}", partial(loader.load_hub_task, path, data, blob))
+    return read if isinstance(read, tuple) or not where else replace(read, where=where)
 
 
 def _keep(into: dict[str, Any], name: str, result: object, problems: list[Problem]) -> None:

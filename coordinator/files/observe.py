@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from coordinator.core.agent import AgentSpec
@@ -31,6 +32,7 @@ from coordinator.core.policy import Lane, Policy
 from coordinator.core.task import Origin, Spec
 from coordinator.files import emitter, limits, loader, markdown
 from coordinator.files.problem import Problem, shown
+from coordinator.files.readings import Memo, Readings, nothing
 from coordinator.ports import HUB_FOLDERS, Author, Entry, Source, SourceUnreadable, Version
 
 BACKLOG = "BACKLOG.md"
@@ -114,15 +116,20 @@ class Observation:
 
 
 class Observer:
-    """Reads source commits. Not safe for two threads at once; the hub calls it from one executor."""
+    """Reads source commits. Not safe for two threads at once; the hub calls it from one executor.
 
-    def __init__(self, source: Source, source_branch: str, root: str = ".") -> None:
+    What ``readings`` knows is not parsed again.
+    """
+
+    def __init__(self, source: Source, source_branch: str, root: str = ".", readings: Readings | None = None) -> None:
+        known = readings or nothing()
         self._source = source
         self._reserved = (source_branch,)
         self._root = root
         self._prefix = "" if root == "." else f"{root}/"
-        self._tasks: _Shelf[Spec] = _Shelf(self._load_task)
-        self._agents: _Shelf[AgentSpec] = _Shelf(self._load_agent)
+        self._tasks: _Shelf[Spec] = _Shelf(self._load_task, known.tasks)
+        self._agents: _Shelf[AgentSpec] = _Shelf(self._load_agent, Memo())
+        self._lists = known.lists
         self._policy: Policy | None = None
         self._backlog: tuple[str, Policy, markdown.Parsed | loader.Problems] | None = None
 
@@ -277,7 +284,7 @@ class Observer:
         missing = tuple(
             entry.oid
             for path, entry in files.items()
-            if _unfit(path, entry, limits.YAML_BYTES) is None and not shelf.has(path, entry.oid)
+            if _unfit(path, entry, limits.YAML_BYTES) is None and not shelf.has(path, entry)
         )
         shelf.parse(files, self._source.blobs(missing) if missing else {})
 
@@ -349,9 +356,13 @@ class Observer:
         missing = tuple(oid for oid in dict.fromkeys(oids) if oid not in parsed)
         blobs = self._source.blobs(missing, limits.BACKLOG_BYTES) if missing else {}
         for oid in missing:
-            parsed[oid] = markdown.read(blobs[oid], policy, path) if oid in blobs else _absent(path)
+            parsed[oid] = self._read_list(blobs[oid], oid, policy, path) if oid in blobs else _absent(path)
         self._backlog = oids[-1], policy, parsed[oids[-1]]
         return [parsed[oid] for oid in oids]
+
+    def _read_list(self, data: bytes, oid: str, policy: Policy, path: str) -> markdown.Parsed | loader.Problems:
+        key = f"{path} {oid} {policy.blob} {policy.root}"
+        return self._lists.read(key, partial(markdown.read, data, policy, path))
 
     # --- dependencies -----------------------------------------------------------------------------------------------
 
@@ -397,9 +408,11 @@ class _Shelf(Generic[V]):
     """Parsed files of one folder: by blob what was read, and by path the last good version."""
 
     _load: Callable[[str, bytes, str], V | loader.Problems]
+    _memo: Memo[V]
 
-    def __init__(self, load: Callable[[str, bytes, str], V | loader.Problems]) -> None:
+    def __init__(self, load: Callable[[str, bytes, str], V | loader.Problems], memo: Memo[V]) -> None:
         self._load = load
+        self._memo = memo
         self._read: dict[tuple[str, str], V | loader.Problems] = {}
         self._good: dict[str, V] = {}
 
@@ -408,8 +421,9 @@ class _Shelf(Generic[V]):
         """The last good version of each file, by path."""
         return dict(self._good)
 
-    def has(self, path: str, blob: str) -> bool:
-        return (path, blob) in self._read
+    def has(self, path: str, entry: Entry) -> bool:
+        """Tell whether a file need not be fetched; one whose content is missing from the repository is looked for."""
+        return (path, entry.oid) in self._read or (entry.size >= 0 and f"{path} {entry.oid}" in self._memo)
 
     def parse(self, files: Mapping[str, Entry], blobs: Mapping[str, bytes]) -> None:
         """Parse what is new and forget what is no more."""
@@ -418,8 +432,9 @@ class _Shelf(Generic[V]):
             key = path, entry.oid
             if key in self._read:
                 read[key] = self._read[key]
-            elif entry.oid in blobs:
-                read[key] = self._load(path, blobs[entry.oid], entry.oid)
+            elif entry.oid in blobs or self.has(path, entry):
+                load = partial(self._load, path, blobs.get(entry.oid, b""), entry.oid)
+                read[key] = self._memo.read(f"{path} {entry.oid}", load)
         self._read = read
         self._good = {path: good for path, good in self._good.items() if path in files}
 

@@ -8,11 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordinator.git.message import EPOCH, HUB_EMAIL, parse_trailers
-from coordinator.git.objects import CommitObject, read_commits
+from coordinator.git.message import EPOCH, parse_trailers
+from coordinator.git.objects import CommitObject, as_commits, read_commits, read_headers, read_objects
 from coordinator.git.parts import Layout
 from coordinator.git.repo import Repo, read_ref
 from coordinator.git.run import git
+from coordinator.git.slips import BY_HUB
 
 _TASK_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -35,50 +36,113 @@ class Record:
     reason: str = ""
 
 
-def log(repo: Repo, ref: str, task_id: str | None = None, limit: int = 50, *, root: str = ".") -> tuple[Record, ...]:
-    """Return at most ``limit`` commits of the hub on ``ref``, newest first; with ``task_id`` those of that task alone.
+def log(
+    repo: Repo, ref: str, task_id: str | None = None, limit: int | None = 50, *, root: str = "."
+) -> tuple[Record, ...]:
+    """Return at most ``limit`` commits of the hub on ``ref`` (None: all), newest first; with ``task_id`` that task's.
 
-    A task's history is asked for by its two paths, open and closed, one query each (DESIGN 5). Empty when the ref does
-    not exist or the id is none. Raises GitError when the repository cannot be read.
+    A task's history is asked for by one path at a time (DESIGN 5), because git skips commits by their changed-path
+    filters only then. Empty when the ref does not exist or the id is none. Raises GitError when the repository cannot
+    be read.
     """
     tip = read_ref(repo, ref)
-    if tip is None or limit < 1:
+    if tip is None or (limit is not None and limit < 1):
         return ()
     if task_id is None:
-        oids: Sequence[str] = _query(repo, tip, limit)
+        how = () if limit is None else (f"-n{limit}",)
+        out = git("log", *BY_HUB, *how, "--format=%H", tip, git_dir=repo.common_dir)
+        commits = read_commits(repo.common_dir, out.decode().split())
     elif _TASK_ID.fullmatch(task_id):
-        layout = Layout.of(root)
-        oids = _query(repo, tip, limit, layout.path(f"status/open/{task_id}.yaml"))
-        closed = _closed_path(repo, tip, layout, task_id)
-        if closed is not None:
-            oids = _merge(_query(repo, tip, limit, closed), oids)
+        commits = _Task(repo, tip, Layout.of(root), task_id, limit).commits()
     else:
         return ()
-    commits = read_commits(repo.common_dir, oids[:limit])
-    return tuple(_record(commit) for commit in commits if EPOCH in parse_trailers(commit.message))
+    return tuple(_record(commit) for commit in commits if EPOCH in parse_trailers(commit.message))[:limit]
 
 
-def _query(repo: Repo, tip: str, limit: int, path: str | None = None) -> list[str]:
-    where = [] if path is None else ["--", path]
-    which = ("--first-parent", f"-n{limit}", "-E", f"--committer=<{re.escape(HUB_EMAIL)}>")
-    out = git("log", *which, "--format=%H", tip, *where, git_dir=repo.common_dir)
-    return out.decode().split()
+@dataclass(frozen=True, slots=True)
+class _Spell:
+    """A time in which a task was closed: the commit that closed it, the last one before it opened again, its path."""
+
+    begin: str
+    end: str
+    path: str
 
 
-def _closed_path(repo: Repo, tip: str, layout: Layout, task_id: str) -> str | None:
-    """Return where the status of a finished task stands now, as a path of the repository."""
-    folder = layout.path("status/closed")
-    out = git("ls-tree", "-r", "-z", "--name-only", "--full-tree", tip, "--", folder, git_dir=repo.common_dir)
-    end = f"/{task_id}.yaml".encode()
-    return next((path.decode("utf-8", "replace") for path in out.split(b"\0") if path.endswith(end)), None)
+class _Task:
+    """The commits of one task, by the path that it has while it is open and those that it had while it was closed.
 
+    A task that runs again leaves its closed path, and closes on another day. Every such move is a commit on the open
+    path, so its history names them all, and each leads to the closed path of that time.
+    """
 
-def _merge(closed: Sequence[str], opened: Sequence[str]) -> list[str]:
-    """Return both parts of one history without doubles: closed comes after open, and the last move is in both."""
-    shared = next((oid for oid in closed if oid in set(opened)), None)
-    if shared is None:
-        return [*closed, *opened]
-    return [*closed[: closed.index(shared)], *opened[: opened.index(shared)], *opened[opened.index(shared) :]]
+    def __init__(self, repo: Repo, tip: str, layout: Layout, task_id: str, limit: int | None) -> None:
+        self._repo = repo
+        self._tip = tip
+        self._open = layout.path(f"status/open/{task_id}.yaml")
+        self._folder = layout.path("status/closed")
+        self._name = f"{task_id}.yaml"
+        self._limit = limit
+
+    def commits(self) -> list[CommitObject]:
+        """Return them newest first, at least ``limit`` of them if there are as many."""
+        opened, spells = self._moves(self._query(self._open, self._tip))
+        if not any(spell.end == self._tip for spell in spells):
+            spells += self._never_opened(opened)
+        within = {spell.begin: self._within(spell) for spell in spells}
+        found = within.get("", [])
+        for commit in opened:
+            found += [*within.get(commit.oid, ()), commit]
+        return found
+
+    def _within(self, spell: _Spell) -> list[CommitObject]:
+        since = (f"^{spell.begin}",) if spell.begin else ()
+        return read_commits(self._repo.common_dir, self._query(spell.path, spell.end, *since))
+
+    def _query(self, path: str, *revisions: str) -> list[str]:
+        how = () if self._limit is None else (f"-n{self._limit}",)
+        out = git("rev-list", "--first-parent", *how, *revisions, "--", path, git_dir=self._repo.common_dir)
+        return out.decode().split()
+
+    def _moves(self, oids: Sequence[str]) -> tuple[list[CommitObject], list[_Spell]]:
+        """Return the commits on the open path, read, and when the task was closed as they say."""
+        names = [*oids, *(f"{oid}:{self._open}" for oid in oids)]
+        found = read_objects(self._repo.common_dir, names)
+        opened = as_commits(oids, found[: len(oids)])
+        spells: list[_Spell] = []
+        until = self._tip
+        for commit, stands in zip(opened, found[len(oids) :], strict=True):
+            if stands is None and commit.parents and (path := self._closed_by(commit)) is not None:
+                spells.append(_Spell(commit.oid, until, path))
+            until = commit.parents[0] if commit.parents else ""
+        return opened, spells
+
+    def _closed_by(self, commit: CommitObject) -> str | None:
+        """Return the closed path to which a commit moved the task."""
+        how = ("-r", "-z", "--name-only", "--diff-filter=A")
+        out = git("diff-tree", *how, commit.parents[0], commit.oid, "--", self._folder, git_dir=self._repo.common_dir)
+        names = (name.decode("utf-8", "replace") for name in out.split(b"\0"))
+        return next((name for name in names if name.endswith(f"/{self._name}")), None)
+
+    def _never_opened(self, opened: Sequence[CommitObject]) -> list[_Spell]:
+        """Return where the task is closed now though no commit on its open path says so, from the beginning on."""
+        if opened and read_headers(self._repo.common_dir, [f"{self._tip}:{self._open}"])[0] is not None:
+            return []
+        days = [self._folder]
+        for _ in ("years", "months", "days"):
+            days = self._folders(days)
+        paths = [f"{day}/{self._name}" for day in days]
+        there = read_headers(self._repo.common_dir, [f"{self._tip}:{path}" for path in paths])
+        return [_Spell("", self._tip, path) for path, stands in zip(paths, there, strict=True) if stands is not None]
+
+    def _folders(self, within: Sequence[str]) -> list[str]:
+        """Return the folders that lie in these ones at the tip; nothing below them is read."""
+        where = [f"{folder}/" for folder in within]
+        if not where:
+            return []
+        out = git(
+            "ls-tree", "-d", "-z", "--name-only", "--full-tree", self._tip, "--", *where, git_dir=self._repo.common_dir
+        )
+        return [name.decode("utf-8", "replace") for name in out.split(b"\0")[:-1]]
 
 
 def _record(commit: CommitObject) -> Record:

@@ -62,6 +62,10 @@ class Hook:
         self.path.unlink()
         return True
 
+    def names_us(self) -> bool:
+        """Tell whether what stands there runs AgentCom, be it ours or a person's hook with our line."""
+        return _CHECK in (self._read() or "")
+
     def _read(self) -> str | None:
         """Return the text of the hook, None when there is none; a link counts as another's."""
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):

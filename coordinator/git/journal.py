@@ -5,7 +5,6 @@ This module decides what the branch says, when a flush may be written and by whi
 """
 
 import functools
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,8 @@ from typing import Literal
 
 from coordinator.git.branch import FLUSH_TIMEOUT_S, StateBranch, Writer
 from coordinator.git.leftovers import remove_leftovers
-from coordinator.git.message import ROOT, SOURCE, check_message, trailer
+from coordinator.git.listing import Days, list_files
+from coordinator.git.message import SOURCE, check_message, trailer
 from coordinator.git.objects import CommitObject, read_commits, read_objects
 from coordinator.git.packwriter import PackWriter, Settings, why_not
 from coordinator.git.parts import Layout
@@ -37,18 +37,25 @@ WRITER_TIMEOUT_S = 10.0
 #: Who writes: ``packwriter``, or ``plain`` by the git program.
 Engine = Literal["pack", "plain"]
 
-_CLOSED = re.compile(r"status/closed/\d{4}/\d{2}/\d{2}/([a-z0-9][a-z0-9-]{0,63})\.yaml")
-
 
 class GitStore:
     """The state branch of one repository; keeps the contract of ``coordinator.ports.Store``.
 
     One flush at a time; ``read`` and ``load`` may run beside it in other threads. ``load`` waits for the git processes
     of a flush under way, also one whose hub was killed, so that what it returns is not moved by them afterwards.
-    ``engine`` says who writes; None means pack where that is possible.
+    ``engine`` says who writes; None means pack where that is possible. ``days`` are days of finished tasks that were
+    listed before; ``load`` leaves there what it found.
     """
 
-    def __init__(self, repo: Repo, root: str = ".", ref: str = STATE_REF, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        root: str = ".",
+        ref: str = STATE_REF,
+        engine: Engine | None = None,
+        days: Days | None = None,
+    ) -> None:
+        self._days: Days = {} if days is None else days
         self._branch = StateBranch(repo, ref, Layout.of(root))
         self._record = Record(repo)
         self._engine = engine
@@ -186,23 +193,14 @@ class GitStore:
     def _fold(self, tip: str) -> Fold:
         branch = self._branch
         (commit,) = read_commits(branch.repo.common_dir, [tip])
-        out = branch.git("ls-tree", "-r", "-z", "--full-tree", tip, "--", *branch.layout.hub_paths)
-        oids: dict[str, str] = {}
-        closed: dict[str, str] = {}
-        for row in out.split(b"\0")[:-1]:
-            head, _, raw = row.partition(b"\t")
-            path = branch.layout.relative(raw.decode("utf-8", "surrogateescape")) or ""
-            if not path.startswith("status/closed/"):
-                oids[path] = head.split()[2].decode()
-            elif match := _CLOSED.fullmatch(path):
-                closed[match[1]] = path
-        found = read_objects(branch.repo.common_dir, list(oids.values()))
+        listing = list_files(branch.repo.common_dir, commit.tree, branch.layout, self._days)
+        found = read_objects(branch.repo.common_dir, list(listing.oids.values()))
         files: dict[str, bytes] = {}
-        for path, item in zip(oids, found, strict=True):
+        for path, item in zip(listing.oids, found, strict=True):
             if item is None:
                 raise Fatal(f"{path} on {branch.name} names an object that is missing: run git fsck")
             files[path] = item.data
-        return Fold(tip, _source_named(branch.repo, commit), files, closed)
+        return Fold(tip, _source_named(branch.repo, commit), files, listing.closed)
 
 
 def _writer(branch: StateBranch, engine: Engine | None) -> Writer:
@@ -225,15 +223,6 @@ def last_observed(repo: Repo, ref: str = STATE_REF) -> str | None:
     """
     commit = last_known(repo, ref)
     return None if commit is None else _source_named(repo, commit)
-
-
-def root_in_force(repo: Repo, ref: str = STATE_REF) -> str | None:
-    """Return the folder that the hub of this branch writes in, ``.`` at the top, None when no hub ever wrote to it.
-
-    What people write into agentcom.yaml afterwards moves nothing. Raises GitError when the branch cannot be read.
-    """
-    commit = last_known(repo, ref)
-    return None if commit is None else trailer(commit.message, ROOT) or "."
 
 
 def _source_named(repo: Repo, tip: CommitObject) -> str | None:

@@ -156,11 +156,16 @@ def parse_commit(commit: Object) -> CommitObject:
 
 def read_commits(git_dir: Path, oids: Sequence[str]) -> list[CommitObject]:
     """Return the commits with these ids, in order. Raises GitError when one of them is missing."""
+    return as_commits(oids, read_objects(git_dir, oids))
+
+
+def as_commits(oids: Sequence[str], found: Sequence[Object | None]) -> list[CommitObject]:
+    """Return what was found under these ids as commits. Raises GitError when one of them is missing."""
     commits = []
-    for oid, found in zip(oids, read_objects(git_dir, oids), strict=True):
-        if found is None or found.type != "commit":
+    for oid, item in zip(oids, found, strict=True):
+        if item is None or item.type != "commit":
             raise GitError(("cat-file", "--batch"), None, f"commit {oid} is missing: run git fsck")
-        commits.append(parse_commit(found))
+        commits.append(parse_commit(item))
     return commits
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from coordinator.git.branch import StateBranch
 from coordinator.git.message import SOURCE, clean_name, trailer
-from coordinator.git.objects import CommitObject, read_commits, read_objects
+from coordinator.git.objects import CommitObject, read_commits, read_headers, read_objects
 from coordinator.git.repo import STATE_REF, Repo, read_ref
 from coordinator.git.run import GitError
 from coordinator.git.slips import epoch_at, examine, is_hub_commit, judge, last_of_a_hub
@@ -31,6 +31,8 @@ LOST = "agentcom/lost"
 
 #: So many of the last commits are read whole before a hub goes on from them.
 CHECKED = 50
+#: Of their objects those up to this size, in bytes, and so many, are read whole; of the others only that they exist.
+SMALL, READ_WHOLE = 1 << 16, 5_000
 #: So many entries of the reflog are tried when the last commit is not whole.
 TRIED = 50
 
@@ -220,7 +222,10 @@ def _wrong(branch: StateBranch, tip: str, check: Callable[[str], object]) -> str
         known = [*recent[CHECKED:], *_sources(branch, recent[:CHECKED])]
         new = branch.git("rev-list", "--objects", "--no-object-names", tip, *(("--not", *known) if known else ()))
         oids = new.decode().split()
-        missing = [oid for oid, item in zip(oids, read_objects(branch.repo.common_dir, oids), strict=True) if not item]
+        heads = dict(zip(oids, read_headers(branch.repo.common_dir, oids), strict=True))
+        small = [oid for oid, head in heads.items() if head is not None and head[2] <= SMALL][:READ_WHOLE]
+        whole = dict(zip(small, read_objects(branch.repo.common_dir, small), strict=True))
+        missing = [oid for oid in oids if heads[oid] is None or (oid in whole and whole[oid] is None)]
         return f"object {missing[0]} is missing" if missing else ""
     except (GitError, Fatal) as error:
         return " ".join((getattr(error, "stderr", "") or str(error)).split())

@@ -9,10 +9,13 @@ Arguments are lists, never a shell line. Text that came from people or agents st
     GitError                    git said no, could not be started, or took too long; ``stderr`` is in git's own words
 """
 
+import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -90,6 +93,37 @@ class GitError(Exception):
         super().__init__(f"git {' '.join(self.argv)}: {self.stderr[-_STDERR_SHOWN:] or f'exit status {code}'}")
 
 
+class Leash:
+    """Holds the git commands of one thread, so that another one can end them; pulled, it lets none start any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self.pulled = False
+
+    def pull(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal to what runs and everything that it started: at SIGTERM git takes its locks away.
+
+        Whoever waits for the command gets a GitError when it has ended.
+        """
+        with self._lock:
+            self.pulled = True
+            for process in self._running:
+                _signal_group(process, how)
+
+    def put_on(self, process: subprocess.Popen[bytes]) -> None:
+        """Hold a process that was just started; with the leash pulled it is ended."""
+        with self._lock:
+            self._running.add(process)
+            if self.pulled:
+                _signal_group(process, signal.SIGTERM)
+
+    def take_off(self, process: subprocess.Popen[bytes]) -> None:
+        """Let go of a process that has ended."""
+        with self._lock:
+            self._running.discard(process)
+
+
 def git(
     *argv: str,
     cwd: Path | None = None,
@@ -100,6 +134,7 @@ def git(
     env: Mapping[str, str] | None = None,
     check: bool = True,
     pass_fds: Sequence[int] = (),
+    leash: Leash | None = None,
 ) -> bytes:
     """Run one git command the hub's way and return its standard output.
 
@@ -107,13 +142,15 @@ def git(
     its top: git then runs in /); ``cwd`` lets git find it.
     ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds, ``pass_fds`` are
     open files (locks) that git keeps open as long as it runs. With ``check`` false a failing command returns what it
-    printed. Raises GitError; a command out of time is killed with everything it started.
+    printed. With a ``leash`` it runs behind everything that wants processor or disk, and another thread may end it.
+    Raises GitError; a command out of time is killed with everything it started.
     """
     options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
     place = [] if git_dir is None else [f"--git-dir={git_dir.absolute()}"]
     if git_dir is not None and cwd is None:
         cwd = Path("/")  # where this process stands may be a folder of git_dir's work tree: paths would count from it
-    return _run(["git", *options, *place, *argv], argv, cwd, input, timeout, hub_env(env), check, pass_fds)
+    command = [*(_last_in_line() if leash is not None else ()), "git", *options, *place, *argv]
+    return _run(command, argv, cwd, input, timeout, hub_env(env), check, pass_fds, leash)
 
 
 def git_as_person(
@@ -179,6 +216,7 @@ def _run(
     env: dict[str, str],
     check: bool,
     pass_fds: Sequence[int] = (),
+    leash: Leash | None = None,
     *,
     terminal: bool = False,
 ) -> bytes:
@@ -202,6 +240,8 @@ def _run(
         raise GitError(argv, None, f"could not be started: {error}") from error
     with process:
         try:
+            if leash is not None:
+                leash.put_on(process)
             out, err = process.communicate(data, timeout)
         except subprocess.TimeoutExpired as error:
             _kill(process, group=not terminal)
@@ -209,18 +249,36 @@ def _run(
         except BaseException:
             _kill(process, group=not terminal)
             raise
+        finally:
+            if leash is not None:
+                leash.take_off(process)
     if check and process.returncode:
-        raise GitError(argv, process.returncode, err.decode("utf-8", "replace"), process.pid)
+        said = err if err.strip() else out[-_STDERR_SHOWN:]  # fsck says on its standard output what is missing
+        raise GitError(argv, process.returncode, said.decode("utf-8", "replace"), process.pid)
     return out
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
     """Kill git, and with its ``group`` everything it started, so that no pipe of theirs is left open."""
-    try:
-        if group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except ProcessLookupError:
+    if group:
+        _signal_group(process, signal.SIGKILL)
+    else:
         process.kill()
     process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, how)
+    except ProcessLookupError:
+        process.send_signal(how)
+
+
+@functools.cache
+def _last_in_line() -> tuple[str, ...]:
+    """Return the words before a command that let it run behind all others, as far as this machine has them."""
+    nice, ionice, true = (shutil.which(name) for name in ("nice", "ionice", "true"))
+    words = () if nice is None else (nice, "-n", "19")
+    if ionice and true and subprocess.run((ionice, "-c", "3", true), capture_output=True, check=False).returncode == 0:
+        words = (*words, ionice, "-c", "3")
+    return words

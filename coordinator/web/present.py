@@ -4,13 +4,13 @@ Pure. Times are RFC 3339 strings with ``_ms`` twins for clients that read number
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from coordinator.core.agent import PARKED_FOR_GOOD, Agent
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
+from coordinator.core.timers import rfc3339
 
 #: How version 1 named the states (DECISIONS 21).
 LEGACY_STATUS: Mapping[State, str] = {
@@ -25,12 +25,6 @@ LEGACY_STATUS: Mapping[State, str] = {
     State.CANCELLED: "dead_letter",
 }
 _TIMES = ("created_at", "assigned_at", "started_at", "completed_at", "not_before")
-
-
-def rfc3339(ms: int) -> str:
-    """Return a wall time as RFC 3339 in UTC with milliseconds."""
-    seconds, rest = divmod(ms, 1000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:03d}Z"
 
 
 def task_json(task: Task, why: Why | None) -> dict[str, Any]:

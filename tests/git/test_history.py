@@ -123,3 +123,62 @@ def test_a_root_of_its_own_is_looked_up_there(tmp_path: Path) -> None:
     writer.write("created", "t-1", {OPEN: b"1"})
     assert events(log(writer.clone.repo, STATE_REF, "t-1", root=".agentcom")) == ["created"]
     assert log(writer.clone.repo, STATE_REF, "t-1") == ()
+
+
+def close_and_run_again(writer: Writer, day: str) -> None:
+    closed = f"status/closed/{day}/t-1.yaml"
+    writer.write("completed", "t-1", {closed: b"done"}, (OPEN,))
+    writer.write("deleted", "t-1", {closed: b"gone"})
+    writer.write("restored", "t-1", {closed: b"done"})
+    writer.write("created", "t-2", {"status/open/t-2.yaml": day.encode()})
+    writer.write("rerun", "t-1", {OPEN: b"again"}, (closed,))
+
+
+def test_a_task_closed_on_two_days_keeps_what_happened_on_both(writer: Writer) -> None:
+    writer.write("claim", source=writer.clone.head())
+    writer.write("created", "t-1", {OPEN: b"1"})
+    close_and_run_again(writer, "2026/11/22")
+    close_and_run_again(writer, "2026/12/01")
+    writer.write("failed", "t-1", {"status/closed/2026/12/24/t-1.yaml": b"failed"}, (OPEN,))
+    writer.write("deleted", "t-1", {"status/closed/2026/12/24/t-1.yaml": b"gone"})
+    a_run = ["rerun", "restored", "deleted", "completed"]
+    expected = ["deleted", "failed", *a_run, *a_run, "created"]
+    found = log(writer.clone.repo, STATE_REF, "t-1", None)
+    assert events(found) == expected
+    for limit in range(1, len(expected) + 2):
+        assert log(writer.clone.repo, STATE_REF, "t-1", limit) == found[:limit]
+
+
+def test_a_task_that_was_closed_from_the_beginning_has_a_history(writer: Writer) -> None:
+    writer.write("claim", source=writer.clone.head())
+    writer.write("done_by_hand", "t-1", {CLOSED: b"1"})
+    writer.write("deleted", "t-1", {CLOSED: b"2"})
+    writer.write("done_by_hand", "t-11", {"status/closed/2026/11/22/t-11.yaml": b"1"})
+    assert events(log(writer.clone.repo, STATE_REF, "t-1")) == ["deleted", "done_by_hand"]
+
+
+def test_a_move_that_also_keeps_a_slip_as_its_second_parent_leads_to_the_closed_path(writer: Writer) -> None:
+    writer.write("claim", source=writer.clone.head())
+    writer.write("created", "t-1", {OPEN: b"1"})
+    writer.write("completed", "t-1", {CLOSED: b"2"}, (OPEN,), source=writer.clone.commit({"BACKLOG.md": "- [ ] two\n"}))
+    writer.write("deleted", "t-1", {CLOSED: b"3"})
+    assert events(log(writer.clone.repo, STATE_REF, "t-1")) == ["deleted", "completed", "created"]
+
+
+def test_the_history_is_the_same_with_changed_path_filters_and_beside_new_commits_without(writer: Writer) -> None:
+    tell_a_story(writer)
+    before = log(writer.clone.repo, STATE_REF, "t-1", None)
+    writer.clone.git("commit-graph", "write", "--reachable", "--split", "--changed-paths")
+    assert log(writer.clone.repo, STATE_REF, "t-1", None) == before
+    writer.write("rerun", "t-1", {OPEN: b"5"}, (CLOSED,))
+    assert events(log(writer.clone.repo, STATE_REF, "t-1", None)) == ["rerun", *events(before)]
+
+
+def test_all_of_a_history_is_asked_for_by_no_limit(writer: Writer) -> None:
+    writer.write("claim", source=writer.clone.head())
+    for number in range(60):
+        writer.write("created" if number == 0 else "progress", "t-1", {OPEN: str(number).encode()})
+    assert len(log(writer.clone.repo, STATE_REF, "t-1")) == 50
+    found = log(writer.clone.repo, STATE_REF, "t-1", None)
+    assert (len(found), found[-1].event) == (60, "created")
+    assert len(log(writer.clone.repo, STATE_REF, limit=None)) == 61
