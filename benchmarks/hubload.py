@@ -35,8 +35,10 @@ class HubLoad:
         self._stage.open()
         self._tokens = {f"a-{number:03}": new_token() for number in range(max(AGENTS))}
         self._made = 0
-        for name, token in self._tokens.items():
-            text = f"capabilities: [python]\ntokens:\n  - sha256: {digest(token)}\n    prefix: {token[:8]}\n"
+        self._idler = "idler", new_token()
+        for name, token in (*self._tokens.items(), self._idler):
+            can = "nothing" if name == self._idler[0] else "python"
+            text = f"capabilities: [{can}]\ntokens:\n  - sha256: {digest(token)}\n    prefix: {token[:8]}\n"
             (self._stage.repo / "agents" / f"{name}.yaml").write_text(text)
         self._stage.commit("Add the agents", "agents")
 
@@ -45,9 +47,9 @@ class HubLoad:
         """Where agents connect."""
         return f"ws://127.0.0.1:{self._stage.port}/ws"
 
-    def one_agent(self) -> tuple[str, str]:
-        """Return an agent's id and its token."""
-        return next(iter(self._tokens.items()))
+    def idler(self) -> tuple[str, str]:
+        """Return the id and the token of an agent that no task fits, so that nothing is ever said to it unasked."""
+        return self._idler
 
     def round(self, agents: int, seconds: float) -> dict[str, Any]:
         """Start the hub, let so many agents work for so long; return what was measured."""

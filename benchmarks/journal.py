@@ -143,7 +143,7 @@ def measure_hub(place: Path, budget: Budget) -> tuple[list[dict[str, Any]], dict
             (beside,) = take_turns(raw, max(1, round(row["batch"])), budget.part(0.01))
             ratio = round(row["transitions_per_s"] / beside["commits_per_s"], 3)
             rows.append({**row, "journal_per_s": beside["commits_per_s"], "ratio_to_journal": ratio})
-        single = compare(hub.url, *hub.one_agent(), budget.part(0.03))
+        single = compare(hub.url, *hub.idler(), budget.part(0.03))
         single["bytes_per_transition_after_repack"] = hub.bytes_per_transition()
     return rows, single
 
