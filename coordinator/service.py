@@ -161,6 +161,7 @@ class HubView:
             "by_status": by_status,
             "closed_before_start": len(memory.closed),
             "commits_since_start": self._hub.figures.commits,
+            "flushes_since_start": self._hub.figures.flushes,
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),

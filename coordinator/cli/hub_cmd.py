@@ -1,6 +1,5 @@
 """``agentcom hub``: run the hub in the foreground."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -44,13 +43,13 @@ def command(directory: Path, listen: str, source: str | None, remote: str | None
     Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
     """
     host, port = _address(listen)
-    from coordinator import log
+    from coordinator import eventloop, log
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
 
     log.set_up()
     options = Options(directory.absolute(), host, port, source, take_over, remote)
     try:
-        asyncio.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
+        eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
         click.echo("hub stopped; agents go on with what they have in hand and report to the next one")
     except CannotStart as error:
         fail(str(error), error.exit_code)
