@@ -98,6 +98,8 @@ class SilentNet:
 class Identity:
     """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all.
 
+    ``watched_ref`` is where the source is read when that is somewhere else: what was fetched of a remote.
+
     ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was. ``take_over``:
     start although another hub has claimed the branch.
     """
@@ -108,6 +110,7 @@ class Identity:
     root: str = "."
     existing: str = ""
     take_over: bool = False
+    watched_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class _Look:
 class _Letter:
     """One thing in the inbox and, if somebody waits for it to be durable, whom to tell."""
 
-    content: Happening | _Look | _Glance
+    content: Happening | _Look | _Glance | Slip
     done: asyncio.Future[None] | None = None
 
 
@@ -168,7 +171,7 @@ class Hub:
         self.read_only: str | None = None
         self.ready = asyncio.Event()
         self.figures = Figures()
-        self.claim = Claim(0, identity.hub_id, identity.root)
+        self.claim = Claim(0, identity.hub_id, identity.root, skip_ci=bool(identity.watched_ref))
         self._store = store
         self._source = source
         self._observer = observer
@@ -194,7 +197,7 @@ class Hub:
         self._last_wake: float | None = None
         self._journal: Executor = ThreadPoolExecutor(1, "journal")
         self._reads: Executor = ThreadPoolExecutor(2, "reads")
-        self._sight = Sight(source, observer, identity.source_ref, self.look, objections)
+        self._sight = Sight(source, observer, identity.watched_ref or identity.source_ref, self.look, objections)
 
     # --- the outside
 
@@ -216,6 +219,12 @@ class Hub:
         """Look soon whether the state branch is where this hub left it. Must be called on the loop."""
         if not any(isinstance(letter.content, _Glance) for letter in self._inbox):
             self._post(_Letter(_Glance()))
+
+    async def slipped(self, slip: Slip) -> None:
+        """Answer a slip on the branch of the remote by a commit that keeps it in history; return when it is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._post(_Letter(slip, done))
+        await done
 
     async def reconcile(self) -> str | None:
         """Look at the source now; return the commit observed, once what it changed is durable."""
@@ -247,6 +256,11 @@ class Hub:
             *self._sight.problems,
             *self._in_files,
         )
+
+    @property
+    def source_problems(self) -> tuple[Problem, ...]:
+        """Why the source as a whole was not observed at the last look; empty when it was."""
+        return self._sight.problems
 
     def now(self) -> Now:
         return self._clock.now()
@@ -398,7 +412,10 @@ class Hub:
         slip: Slip | None = None
         for letter in letters:
             if isinstance(letter.content, _Glance):
-                slip = await self._in(self._journal, self._store.look)
+                slip = await self._in(self._journal, self._store.look) or slip
+                continue
+            if isinstance(letter.content, Slip):
+                slip = slip or letter.content
                 continue
             if isinstance(letter.content, _Look):
                 await self._recall(wanted_finished(letter.content.seen.specs.values()))

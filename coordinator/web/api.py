@@ -1,9 +1,10 @@
-"""The HTTP API in Flask: read-only views of tasks and agents (PROTOCOL 2).
+"""The HTTP API in Flask: views of tasks and agents, and the one word "look now" (PROTOCOL 2).
 
 Handlers are short, run in worker threads and never touch the hub's memory: they ask its loop, with a time limit.
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import TimeoutError as Late
 from typing import Any, Protocol, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from coordinator.core.agent import Role
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
@@ -50,6 +52,8 @@ class View(Protocol):
     def agents(self) -> list[dict[str, Any]]: ...
 
     async def look_at_work_tree(self) -> None: ...
+
+    async def reconcile(self) -> dict[str, Any]: ...
 
     def summary(self) -> dict[str, Any]: ...
 
@@ -113,6 +117,21 @@ def make_app(view: View, door: Doorkeeper, bridge: Bridge) -> Flask:
     return app
 
 
+def needs(role: Role) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare that a route takes more than the role of a reader."""
+
+    def declare(handler: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(handler)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if not g.principal.may(role):
+                return jsonify(error="forbidden", hint=f"this takes a token of the role {role}, or the admin's"), 403
+            return handler(*args, **kwargs)
+
+        return guarded
+
+    return declare
+
+
 def _blueprint(view: View, bridge: Bridge) -> Blueprint:
     api = Blueprint("api", __name__, url_prefix="/api")
 
@@ -173,6 +192,14 @@ def _blueprint(view: View, bridge: Bridge) -> Blueprint:
             return {"schema_version": SCHEMA_VERSION, **view.summary()}
 
         return jsonify(bridge.ask(read))
+
+    @api.post("/reconcile")
+    @needs(Role.COORDINATOR)
+    def reconcile() -> Response:
+        async def look() -> dict[str, Any]:
+            return {"schema_version": SCHEMA_VERSION, **await view.reconcile()}
+
+        return jsonify(bridge.ask(look))
 
     return api
 
