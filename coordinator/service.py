@@ -18,6 +18,7 @@ from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now, rfc3339
+from coordinator.doorplate import Doorplate
 from coordinator.files.problem import Problem
 from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.lock import HubLock, RepositoryLocked
@@ -192,17 +193,25 @@ async def _serve_locked(
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
     with contextlib.closing(listener), contextlib.ExitStack() as stack:
+        token = _names(ground)
         hub, syncer, behind = await start(ground, arrival, lock, stack, take_over=options.take_over)
         keeper = Keeper(ground, behind, lambda: hub.figures.commits)
         started_at = hub.now().wall
-        door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
+        door = Doorkeeper(hub.core.memory.agents, token)
         sessions = Sessions(hub, door, hub.core.memory.agents)
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
+        def put_up() -> None:
+            ground.place.write_hub(url, hub.claim.hub_id, started_at)
+            lock.publish(url)
+
+        doorplate = Doorplate(put_up)
+
         def beat() -> None:
+            doorplate.beat()
             lookout.beat()
             hub.glance()
             if syncer is not None:
@@ -226,8 +235,7 @@ async def _serve_locked(
         housekeeping.start()
         try:
             async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
-                ground.place.write_hub(url, hub.claim.hub_id, started_at)
-                lock.publish(url)
+                doorplate.beat()
                 announce(url)
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -241,6 +249,16 @@ async def _serve_locked(
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+def _names(ground: Ground) -> str:
+    """Make sure that this clone has its hub id and its admin token, and return that token. Raises CannotStart."""
+    try:
+        ground.place.hub_id()
+        return ground.place.admin_token()
+    except OSError as error:
+        text = f"{ground.place.folder} cannot be used ({error}): make room or give access there"
+        raise CannotStart(text, 1) from None
 
 
 def _cannot_listen(options: Options, error: OSError) -> str:
