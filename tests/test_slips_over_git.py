@@ -16,7 +16,7 @@ from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.recovery import BACKUP_REF
 from coordinator.hub import Hub
 from coordinator.ports import Conflict
-from coordinator.service import _keep
+from coordinator.starting import _keep
 
 STATE = "agentcom/state"
 READY = "# Backlog\n\n## Ready\n\n"
