@@ -386,6 +386,8 @@ def _refuse_occupied(ground: Ground) -> None:
         problems = () if tip is None else source.problems(tip, first=True)
         unclear = () if problems or tip is None else unclear_root(ground.repo, tip)
     except SourceUnreadable as error:
+        if ground.place.has_written:
+            return  # nothing of the branch can be read: the hub restores it, or says that it cannot
         raise CannotStart(f"{ground.branch} cannot be read: {error}", 78) from None
     if problems:
         raise CannotStart("; ".join(problems), 78)
