@@ -12,6 +12,7 @@ from coordinator.core.timers import Now
 from coordinator.git.branch import StateBranch
 from coordinator.git.durable import fsync
 from coordinator.git.journal import last_observed
+from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import Record, keep_lost
 from coordinator.git.remote import NETWORK_TIMEOUT_S, GitRemote, count_unpushed
@@ -55,7 +56,7 @@ class Arrival:
 def settle(directory: Path, wanted: str) -> None:
     """Give the hub the remote that was asked for, by name or address; clone it where ``directory`` is not there yet.
 
-    Raises CannotStart.
+    Raises CannotStart, also while a hub runs there, and then nothing was changed.
     """
     try:
         try:
@@ -70,7 +71,10 @@ def settle(directory: Path, wanted: str) -> None:
                 top = repo.work_tree or repo.common_dir
                 text = f"{directory} does not exist and would lie inside the repository {top}: clone it elsewhere"
                 raise CannotStart(text, 66)
-        choose(repo, wanted)
+        with HubLock(repo):  # a hub that runs keeps the remote that it has
+            choose(repo, wanted)
+    except RepositoryLocked as error:
+        raise CannotStart(str(error), 75) from None
     except CannotUseRemote as error:
         raise CannotStart(str(error), 78 if error.wrong else 1) from None
 

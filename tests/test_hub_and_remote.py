@@ -504,6 +504,18 @@ async def test_a_trail_that_grew_without_a_remote_goes_there_whole(tmp_path: Pat
     assert arrive(person.path, None)[1] is None
 
 
+async def test_a_remote_named_while_a_hub_runs_is_refused_and_the_choice_stays(
+    tmp_path: Path, bare: Clone, person: Clone
+) -> None:
+    async with running(tmp_path / "hub", bare.path) as at:
+        for other in ("none", str(tmp_path / "other.git")):
+            with pytest.raises(CannotStart, match="stop that one first") as refused:
+                settle(at.clone.path, other)
+            assert refused.value.exit_code == 75
+            assert at.clone.git("config", "agentcom.remote") == "origin"
+            assert at.clone.git("remote") == "origin"
+
+
 async def test_a_trail_that_grew_without_a_remote_waits_until_the_remote_has_what_was_read(
     tmp_path: Path, bare: Clone, person: Clone
 ) -> None:
