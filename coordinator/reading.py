@@ -340,7 +340,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     seen = rebuilt.baseline
     problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
     made = commit.committer.time_ms
-    moved = source.tip()
+    moved = None if ground.elsewhere else source.tip()
     news = moved is not None and source.needs_observation(moved, fold.source)
     return Picture(
         as_of=f"{silent or _no_hub(ground)}; as of {ago(now.wall - made)} ({fold.tip[:7]})",
@@ -380,8 +380,10 @@ def _remote_json(ground: Ground, tip: str) -> dict[str, Any] | None:
 
 def _not_pushed(ground: Ground) -> tuple[str, ...]:
     """Say how many commits of people stand in this clone, where the hub does not look."""
-    here, there = read_ref(ground.repo, ground.source_ref), read_ref(ground.repo, ground.watched_ref)
-    if ground.remote is None or here is None or there is None or here == there:
+    remote = ground.remote or ground.elsewhere
+    there = None if remote is None else read_ref(ground.repo, tracking_ref(remote, ground.source_ref))
+    here = read_ref(ground.repo, ground.source_ref)
+    if here is None or there is None or here == there:
         return ()
     number = int(git("rev-list", "--count", here, f"^{there}", git_dir=ground.repo.common_dir))
     commits = "1 commit that is" if number == 1 else f"{number} commits that are"

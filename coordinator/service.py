@@ -26,7 +26,7 @@ from coordinator.files.readings import nothing
 from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import STATE_REF, GitSource, tracking_ref
+from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
 from coordinator.git.watcher import Watcher
 from coordinator.ground import Ground, unclear_root
 from coordinator.hub import Hub, Identity
@@ -363,7 +363,7 @@ def _keep(lock: HubLock) -> bool:
 def _refuse_second_trail(ground: Ground) -> None:
     """Refuse to begin a new trail where a remote has one: all of its tasks would be created and run again."""
     ours = None if ground.remote is None else tracking_ref(ground.remote, STATE_REF)
-    if ground.state_ref not in (STATE_REF, ours):
+    if ground.state_ref not in (STATE_REF, ours) and read_ref(ground.repo, STATE_REF) is None:
         name = ground.state_ref.removeprefix("refs/remotes/")
         raise CannotStart(
             f"{name} holds the trail of another hub: `agentcom hub --remote {name.removesuffix('/agentcom/state')}` "

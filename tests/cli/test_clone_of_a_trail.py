@@ -29,6 +29,28 @@ def test_reading_commands_read_the_trail_of_the_remote_and_say_so(cloned: Clone,
     assert run("compile", "--check").code == 0
 
 
+def test_words_of_people_say_that_they_must_be_pushed_and_never_to_start_a_hub_here(cloned: Clone, run) -> None:
+    for argv in (("add", "two"), ("task", "new", "three"), ("agent", "add", "loash")):
+        said = run(*argv)
+        assert said.code == 0, said.err
+        assert "the hub reads origin: `git push origin main`" in said.out, argv
+        assert "no hub is running" not in said.out, argv
+    shown = run("status").out
+    assert "main has 3 commits that are not pushed; the hub reads origin: `git push origin main`" in shown
+    assert "when it starts" not in shown
+    asked = run("reconcile")
+    assert asked.code == 69
+    assert "`git fetch`" in asked.err
+    assert "start it" not in asked.err
+
+
+def test_the_branch_that_was_checked_out_to_look_at_it_hides_nothing_newer(cloned: Clone, run) -> None:
+    cloned.git("branch", "agentcom/state", "origin/agentcom/state~1")
+    shown = run("status").out
+    assert shown.startswith("read from origin/agentcom/state, as fetched last; as of ")
+    assert cloned.head("origin/agentcom/state")[:7] in shown.splitlines()[0]
+
+
 def test_no_hub_begins_a_trail_of_its_own_beside_it(cloned: Clone) -> None:
     with pytest.raises(
         CannotStart, match=r"`agentcom hub --remote origin`.*git branch agentcom/state origin/agentcom/state"
