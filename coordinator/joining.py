@@ -148,6 +148,8 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
                 f"{arrival.name} cannot be reached, and a hub that is new to it must {why}: {arrival.state.words}", 1
             )
         return False
+    if theirs is None:
+        _refuse_sourceless(ground, arrival)
     if theirs is None and line is not None:
         _refuse_unread(ground, arrival)
     if theirs is None or behind:
@@ -158,6 +160,24 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
     if line == own:
         _put(repo, theirs, own, f"agentcom: as on {arrival.name}")
     return new
+
+
+def _refuse_sourceless(ground: Ground, arrival: Arrival) -> None:
+    """Refuse a first trail beside no source: it would record a guess for good, and be a forge's first branch."""
+    if arrival.source.end is End.GONE and _read_last(ground) is None:
+        raise CannotStart(
+            f"{arrival.name} has no branch {ground.branch}, and nothing was read before: push there what people work "
+            f"on first (`git push {arrival.name} {ground.branch}`), or name another branch by --source",
+            78,
+        )
+
+
+def _read_last(ground: Ground) -> str | None:
+    """Return what was observed last, "" when that cannot be read."""
+    try:
+        return last_observed(ground.repo)
+    except GitError:
+        return ""  # what cannot be read is rescued by the hub, or found wanting by it
 
 
 def _refuse_unread(ground: Ground, arrival: Arrival) -> None:
