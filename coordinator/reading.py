@@ -48,7 +48,7 @@ from coordinator.memoir import (
 )
 from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.syncing import Sync, lag_json
-from coordinator.trail import CannotStart, Trail, record_json
+from coordinator.trail import GONE, NEVER, CannotStart, Trail, record_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
@@ -403,16 +403,17 @@ def _no_hub(ground: Ground) -> str:
 
 def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: int) -> Picture:
     """Say what the first hub will find: agents, problems, and how much would run."""
-    as_of = "no hub has run in this repository yet: start one with `agentcom hub`"
     counted = {
         "by_status": dict.fromkeys((str(state) for state in State), 0),
         "source": ground.source_ref,
         **uncommitted_json(SavedWork(ground).uncommitted()),
     }
+    if ground.place.has_written:
+        return Picture(GONE, live=False, summary=counted, time_ms=now)
     tip = source.tip()
     if tip is None:
         note = f"{ground.branch} has no commit yet"
-        return Picture(as_of, live=False, summary=counted, time_ms=now, notes=(note,))
+        return Picture(NEVER, live=False, summary=counted, time_ms=now, notes=(note,))
     seen = observer.look(tip, None, Known(existing=ground.place.existing_backlog()))
     core = Core()
     core.memory.policy = seen.policy
@@ -425,7 +426,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
     if held:
         notes.append(f"{held} that stood here before `agentcom init` wait for `agentcom confirm`")
     return Picture(
-        as_of,
+        NEVER,
         live=False,
         summary=counted,
         problems=_problems_json(seen.problems),

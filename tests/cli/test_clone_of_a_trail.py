@@ -7,6 +7,7 @@ import pytest
 from support.repo import Clone
 from support.state import let_a_hub_look
 
+from coordinator.cli.status_cmd import _remote
 from coordinator.service import CannotStart, Options, serve
 
 
@@ -73,3 +74,17 @@ def test_init_in_such_a_clone_equips_nothing_that_is_there_and_gives_no_wrong_ad
     said = run("init")
     assert said.code == 0, said.err
     assert "root:" not in said.err
+
+
+def test_what_others_did_to_the_remote_stands_indented_under_it(capsys: pytest.CaptureFixture[str]) -> None:
+    remote = dict.fromkeys(("fetched_at", "pushed_at", "unpushed_since", "unpushed", "pushed_commit"))
+    at = {
+        "name": "origin",
+        "url": "/r",
+        "notice": "agentcom/state was deleted there",
+        "notice_at": "2026-11-25T20:00:00Z",
+    }
+    _remote({**remote, **at})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("remote: origin (/r)")
+    assert second.startswith("  agentcom/state was deleted there (")
