@@ -9,7 +9,7 @@ import errno
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -171,7 +171,7 @@ class HubView:
         }
 
 
-def _median(values: list[float]) -> float | None:
+def _median(values: Collection[float]) -> float | None:
     return round(sorted(values)[len(values) // 2], 2) if values else None
 
 

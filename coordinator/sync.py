@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar, assert_never
 
 from coordinator.core.timers import Now, rfc3339
 from coordinator.files.problem import Problem
+from coordinator.flushing import Figures
 from coordinator.git.run import GitError
-from coordinator.hub import Figures
 from coordinator.ports import Answer, Conflict, End, Remote, Slip
 from coordinator.syncing import (
     FetchSource,
@@ -50,8 +50,11 @@ FAREWELL_S = 5.0
 class _Hub(Protocol):
     """What is needed of a hub."""
 
-    tip: str | None
-    figures: Figures
+    @property
+    def tip(self) -> str | None: ...
+
+    @property
+    def figures(self) -> Figures: ...
 
     def now(self) -> Now: ...
 
