@@ -6,6 +6,7 @@ Which hub this is (``hub-id``), the admin token, where the running hub listens (
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ SCHEMA_VERSION = 1
 STATE_TIP = "state-tip"
 #: Crockford's base 32, lower case (DECISIONS 8).
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_HUB_ID = re.compile(rf"h-[{_ALPHABET}]{{8}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,20 @@ class Place:
     folder: Path
 
     def hub_id(self) -> str:
-        """Return this clone's hub id, made at the first call: ``h-`` and 8 characters."""
+        """Return this clone's hub id, made at the first call: ``h-`` and 8 characters.
+
+        A file that holds something else counts as none: the id stands in commits and names of branches.
+        """
         path = self.folder / "hub-id"
         try:
-            return path.read_text(encoding="ascii").strip()
+            said = path.read_bytes().decode("utf-8", "replace").strip()
         except FileNotFoundError:
-            made = "h-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
-            _write(path, made + "\n", 0o644)
-            return made
+            said = ""
+        if _HUB_ID.fullmatch(said):
+            return said
+        made = "h-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+        _write(path, made + "\n", 0o644)
+        return made
 
     @property
     def has_written(self) -> bool:
