@@ -160,6 +160,8 @@ class Hub:
         """
         self.core = Core()
         self.net: Net = net or SilentNet()
+        #: Hears of each record once it is durable.
+        self.told: Callable[[Record], None] = lambda record: None
         self.observed: str | None = None
         self.seen: Observation | None = None
         self.tip: str | None = None
@@ -430,6 +432,7 @@ class Hub:
                     self.net.close(effect.agent, effect.session, effect.code)
                 case Record():
                     _log.info("%s", _line(effect))
+                    self.told(effect)
 
     async def _write(self, commits: tuple[Commit, ...], slip: Slip | None = None) -> None:
         """Flush until it is done; while the store refuses, nothing else happens and every effect waits.

@@ -1,7 +1,8 @@
 """What belongs to one clone and to no branch: the files under ``<common git dir>/agentcom``.
 
 Which hub this is (``hub-id``), the admin token, where the running hub listens (``hub.json``), and what
-``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; only the hub id is then a new one.
+``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id is then a new one, and
+the messages of agents, which others keep there, are gone.
 """
 
 import json

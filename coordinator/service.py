@@ -35,15 +35,20 @@ from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper, Snapshot
 from coordinator.snapshot import read as read_snapshot
 from coordinator.trail import CannotStart, Trail, record_json
-from coordinator.web import present
+from coordinator.web import api_analytics, api_channels, api_messages, present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
 from coordinator.web.auth import Doorkeeper
+from coordinator.web.chat import Chat
+from coordinator.web.mail.office import Office
+from coordinator.web.postroom import Postroom
+from coordinator.web.presence import Presence
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
 
 _TRIED_AGAIN = "it is tried again; the hub goes on meanwhile"
+_TASKS_GO_ON = "tasks go on; the hub's log says more"
 
 
 class SystemClock:
@@ -70,12 +75,21 @@ class Options:
 class HubView:
     """What the HTTP API and the command line see of a running hub."""
 
-    def __init__(self, hub: Hub, ground: Ground, started_at: int, lookout: Lookout, housekeeping: Housekeeping) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        ground: Ground,
+        started_at: int,
+        lookout: Lookout,
+        housekeeping: Housekeeping,
+        postroom: Postroom,
+    ) -> None:
         self._hub = hub
         self._ground = ground
         self._started_at = started_at
         self._lookout = lookout
         self._housekeeping = housekeeping
+        self._postroom = postroom
 
     def now(self) -> Now:
         return self._hub.now()
@@ -97,13 +111,17 @@ class HubView:
 
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
-        return [present.agent_json(agents[name]) for name in sorted(agents)]
+        return [
+            {**present.agent_json(agents[name]), **self._postroom.presence.says_of(name)} for name in sorted(agents)
+        ]
 
     def problem_list(self) -> list[dict[str, Any]]:
         keeping = (
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
         )
-        return [asdict(problem) for problem in (*self._hub.problems, *keeping)]
+        trouble = self._postroom.trouble
+        mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
+        return [asdict(problem) for problem in (*self._hub.problems, *keeping, *mail)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -193,6 +211,13 @@ def make_hub(
     return hub
 
 
+def make_postroom(hub: Hub, ground: Ground) -> Postroom:
+    """Return the mail of a hub, kept in the data directory; nothing is opened before it is needed."""
+    agents = hub.core.memory.agents
+    office = Office(ground.place.folder, lambda: hub.now().wall)
+    return Postroom(office, Presence(agents, hub.now), agents, hub.now)
+
+
 async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announce: Callable[[str], None]) -> None:
     _refuse_occupied(ground)
     try:
@@ -201,12 +226,15 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         raise CannotStart(_cannot_listen(options, error), 73) from None
     snapshot = await asyncio.to_thread(read_snapshot, ground)
     hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
+    agents = hub.core.memory.agents
+    postroom = make_postroom(hub, ground)
+    hub.told = postroom.notice
     with contextlib.closing(listener), contextlib.closing(hub):
         await hub.start()
         keeper = Keeper(ground, snapshot.forget(), lambda: hub.figures.commits)
         started_at = hub.now().wall
-        door = Doorkeeper(hub.core.memory.agents, ground.place.admin_token())
-        sessions = Sessions(hub, door, hub.core.memory.agents)
+        door = Doorkeeper(agents, ground.place.admin_token())
+        sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
 
@@ -220,8 +248,14 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
             lambda: hub.figures.commits,
             lambda: hub.read_only is None and lock.still_ours(),
         )
-        view = HubView(hub, ground, started_at, lookout, housekeeping)
-        flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
+        view = HubView(hub, ground, started_at, lookout, housekeeping, postroom)
+        bridge = Bridge(asyncio.get_running_loop())
+        mail_routes = (
+            api_messages.blueprint(postroom, bridge),
+            api_channels.blueprint(postroom, bridge),
+            api_analytics.blueprint(postroom, agents, hub.now, bridge),
+        )
+        flask = make_app(view, door, bridge, mail_routes)
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -241,6 +275,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
             hub.stop()
             await asyncio.to_thread(housekeeping.stop)
             results = await asyncio.gather(working, serving, return_exceptions=True)
+            await postroom.close()
             ground.place.forget_hub()
         for result in results:
             if isinstance(result, BaseException):

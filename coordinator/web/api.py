@@ -4,7 +4,7 @@ Handlers are short, run in worker threads and never touch the hub's memory: they
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import TimeoutError as Late
 from typing import Any, Protocol, TypeVar
 
@@ -71,12 +71,13 @@ class Bridge:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE)
 
 
-def make_app(view: View, door: Doorkeeper, bridge: Bridge) -> Flask:
-    """Return the Flask application."""
+def make_app(view: View, door: Doorkeeper, bridge: Bridge, more: Iterable[Blueprint] = ()) -> Flask:
+    """Return the Flask application: its own routes and those of ``more``."""
     app = Flask("agentcom", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
-    app.register_blueprint(_blueprint(view, bridge))
+    for blueprint in (_blueprint(view, bridge), *more):
+        app.register_blueprint(blueprint)
 
     @app.before_request
     def authorize() -> tuple[Response, int] | None:

@@ -30,12 +30,15 @@ class Kept:
     subscribers: frozenset[str] = frozenset()
     ttl: int = MAILBOX_TTL_MS
 
-    def delivered(self, readers, letter) -> "Kept":
+    def delivered(self, readers, letter, root: str | None = None) -> "Kept":
         boxes = dict(self.boxes)
         for reader in readers:
             boxes[reader] = (*boxes.get(reader, ()), (letter.seq, letter.id, letter.at))[-MAILBOX_LETTERS:]
-        root = letter.id if letter.reply_to is None else self.roots.get(letter.reply_to, letter.reply_to)
-        return replace(self, boxes=boxes, roots={**self.roots, letter.id: root})
+        return replace(self, boxes=boxes, roots={**self.roots, letter.id: root or letter.id})
+
+    def without_what_is_older(self, than: int) -> "Kept":
+        living = {agent: tuple(one for one in box if one[2] >= than) for agent, box in self.boxes.items()}
+        return replace(self, boxes=living)
 
 
 class Mail(RuleBasedStateMachine):
@@ -63,6 +66,10 @@ class Mail(RuleBasedStateMachine):
         self.count += 1
         return Draft(f"{self.count:016x}", sender, to, "chat", {"n": self.count}, reply_to, self.now)
 
+    def _right_time(self) -> int:
+        """Return a time after all that was: only the clock is left to go by when everything else is old or gone."""
+        return max([self.now, *self.given]) + 60_000
+
     def _took(self, sent) -> None:
         assert not self.given or sent.letter.seq > max(self.given), "a number came twice"
         self.given.append(sent.letter.seq)
@@ -83,10 +90,12 @@ class Mail(RuleBasedStateMachine):
 
     @rule(sender=agents, data=st.data())
     def reply(self, sender: str, data) -> None:
+        """A thread begins at its first message, or where that is not kept any more at the first that is answered."""
         to = data.draw(st.sampled_from(sorted(self.kept.roots) or ["nobody-knows"]))
+        there = to in {letter.id for letter in self.store.messages(Wanted(limit=10_000))[0]}
         sent = self.store.send(self._draft(sender, "gcu", to), ("gcu",))
         self._took(sent)
-        self.kept = self.kept.delivered(("gcu",), sent.letter)
+        self.kept = self.kept.delivered(("gcu",), sent.letter, self.kept.roots[to] if there else to)
 
     @rule(sender=agents)
     def post(self, sender: str) -> None:
@@ -123,10 +132,7 @@ class Mail(RuleBasedStateMachine):
     @rule(ttl=st.sampled_from([1_000, 3_600_000, MAILBOX_TTL_MS]))
     def configure(self, ttl: int) -> None:
         assert self.store.set_ttl_ms(ttl, self.now) == ttl
-        living = {
-            agent: tuple(entry for entry in box if entry[2] >= self.now - ttl) for agent, box in self.kept.boxes.items()
-        }
-        self.kept = replace(self.kept, ttl=ttl, boxes=living)
+        self.kept = replace(self.kept.without_what_is_older(self.now - min(ttl, self.kept.ttl)), ttl=ttl)
 
     @rule()
     def restart(self) -> None:
@@ -135,6 +141,7 @@ class Mail(RuleBasedStateMachine):
 
     @rule()
     def save_a_copy(self) -> None:
+        self.configure(self.kept.ttl)
         self.database.close()
         shutil.rmtree(self.folder / "copy", ignore_errors=True)
         shutil.copytree(self.folder / "data", self.folder / "copy")
@@ -153,7 +160,7 @@ class Mail(RuleBasedStateMachine):
                 shutil.copy(copied, self.folder / "data" / name)
             else:
                 (self.folder / "data" / name).unlink(missing_ok=True)
-        self.now += 60_000 if all_of_it else -behind
+        self.now = self._right_time() if all_of_it else self.now - behind
         self.kept = self.backup
         self.acked.clear()
         self._open()
@@ -164,7 +171,7 @@ class Mail(RuleBasedStateMachine):
         self.database.close()
         for name in (NAME, MARK) if all_of_it else (NAME,):
             (self.folder / "data" / name).unlink(missing_ok=True)
-        self.now += 60_000
+        self.now = self._right_time() if all_of_it else self.now
         self.kept = Kept()
         self._open()
         self.store.create(Channel("ops", "", self.now, "ada", ()))

@@ -114,11 +114,12 @@ class Database:
 
     def _go_on_from(self, least: int) -> None:
         found = self.sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+        last = least if found is None else max(found[0], least)
+        self.note_given(last)
         self.begin()
         if found is None:
-            self.sql.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (least,))
+            self.sql.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (last,))
         else:
-            last = max(found[0], least)
             self.sql.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'messages'", (last,))
         self.commit()
 

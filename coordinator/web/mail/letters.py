@@ -16,13 +16,8 @@ from typing import Any
 
 #: The largest payload of one message, in bytes of JSON; an HTTP body is not larger either (DESIGN 2, limits).
 PAYLOAD_BYTES = 512 * 1024
-#: The longest type or id that a message may name, in characters.
-WORD_CHARS = 200
-#: The longest description of a channel, in characters.
-DESCRIPTION_CHARS = 2_000
 #: How everybody is addressed (PROTOCOL 1.5).
 EVERYBODY = "broadcast"
-CHAT = "chat"
 _CHANNEL = re.compile(r"[a-z0-9_-]{1,64}\Z")
 
 
@@ -31,10 +26,10 @@ class MailError(Exception):
 
 
 class Declined(MailError):
-    """What was asked for cannot be: ``code`` names why, ``detail`` says what to do."""
+    """What was asked for cannot be: ``code`` names why, ``detail`` says what to do, ``field`` what is wrong."""
 
-    def __init__(self, code: str, detail: str) -> None:
-        self.code, self.detail = code, detail
+    def __init__(self, code: str, detail: str, field: str = "") -> None:
+        self.code, self.detail, self.field = code, detail, field
         super().__init__(f"{code}: {detail}")
 
 

@@ -59,9 +59,12 @@ class Office:
         #: What is wrong, for people: mail cannot be kept now, or a damaged database was set aside since the start.
         self.trouble = ""
         self._set_aside = ""
+        self._closed = False
 
     async def ask(self, call: Callable[[Store], T]) -> T:
         """Let the store do something; return what it says once that is durable. Raises Declined, Unavailable."""
+        if self._closed:
+            raise Unavailable("the hub stops")
         if len(self._waiting) >= MOST_WAITING:
             raise Unavailable("too much mail at once")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -71,7 +74,8 @@ class Office:
         return await answer
 
     async def close(self) -> None:
-        """Finish what is in hand, close the file and give the thread back."""
+        """Finish what is in hand, close the file and give the thread back; further questions are refused."""
+        self._closed = True
         if self._working is not None:
             await self._working
         await asyncio.get_running_loop().run_in_executor(self._thread, self._shut)

@@ -129,10 +129,10 @@ class Store:
         return MAILBOX_TTL_MS if found is None else int(found[0])
 
     def set_ttl_ms(self, ttl_ms: int, now_ms: int) -> int:
-        """Let mailboxes keep letters for ``ttl_ms``, from now on; return it."""
+        """Let mailboxes keep letters for ``ttl_ms``, from now on; return it. What was too old stays gone."""
+        self._sweep(now_ms)
         self._sql.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_TTL, ttl_ms))
-        self._swept_at = 0
-        self.sweep(now_ms)
+        self._sweep(now_ms)
         return ttl_ms
 
     # --- looking back
@@ -241,8 +241,10 @@ class Store:
 
     def sweep(self, now_ms: int) -> None:
         """Let go of what is kept no longer; at most once a minute."""
-        if 0 <= now_ms - self._swept_at < SWEEP_EVERY_MS:
-            return
+        if not 0 <= now_ms - self._swept_at < SWEEP_EVERY_MS:
+            self._sweep(now_ms)
+
+    def _sweep(self, now_ms: int) -> None:
         self._swept_at = now_ms
         ttl = self.ttl_ms()
         self._sql.execute("DELETE FROM mailbox WHERE at < ?", (now_ms - ttl,))
