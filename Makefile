@@ -7,9 +7,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= 2
 FUZZ   ?= 100000
+KILLS  ?= 200
+CUTS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas bench fuzz clean
+.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas bench fuzz crash power clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -44,7 +46,7 @@ contracts: $(STAMP) ## the shape of the house: import-linter
 		|| { cat .import-contracts.log; rm .import-contracts.log; exit 1; }
 
 quick: $(STAMP) ## the quick tests
-	@$(BIN)/pytest -n $(JOBS) -m "not slow"
+	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power"
 
 slow: $(STAMP) ## the tests with real processes: acceptance, crashes
 	@$(BIN)/pytest -m slow
@@ -61,6 +63,12 @@ schemas: $(STAMP) ## write docs/schemas from the models of people's files
 
 fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minutes); FUZZ=N for another number
 	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
+
+crash: $(STAMP) ## kill -9 at every step, 200 times at random, beside git gc (about 30 minutes); KILLS=N for another number
+	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
+
+power: $(STAMP) ## 50 power cuts for each engine on a disk of its own (needs root, says when it cannot); CUTS=N for another number
+	@AGENTCOM_CUTS=$(CUTS) $(BIN)/pytest -rs -m power tests/crash
 
 bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.scheduler --quick

@@ -7,7 +7,7 @@ so it imports nothing that serves.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordinator.core.policy import Policy
@@ -17,12 +17,14 @@ from coordinator.files.problem import Problem
 from coordinator.git.objects import read_objects
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import last_known
+from coordinator.git.remotes import hub_remote
 from coordinator.git.repo import (
     STATE_REF,
     GitSource,
     Repo,
     head_ref,
     read_ref,
+    tracking_ref,
     trail_ref,
 )
 from coordinator.git.run import GitError, git
@@ -38,6 +40,7 @@ class Ground:
     """One repository as a command finds it: ``source_ref`` is a full ref name, ``root`` a folder (``.`` is the top).
 
     ``state_ref`` is where the hub's branch is seen from here: this clone's own, or a remote's as it was fetched last.
+    ``remote`` is the one that the hub of this clone has, if it has one.
     """
 
     repo: Repo
@@ -45,29 +48,48 @@ class Ground:
     source_ref: str
     root: str
     state_ref: str = STATE_REF
+    remote: str | None = None
+
+    @property
+    def watched_ref(self) -> str:
+        """The ref that the hub reads: the source itself, with a remote only what was fetched of it."""
+        return self.source_ref if self.remote is None else tracking_ref(self.remote, self.source_ref)
 
     @property
     def branch(self) -> str:
         """The source as people call it."""
         return _short(self.source_ref)
 
+    @property
+    def to_push(self) -> str:
+        """What a person must do so that the hub of this clone sees a commit of theirs; empty when it reads this one."""
+        if self.remote is None:
+            return ""
+        return f"the hub reads {self.remote}: `git push {self.remote} {self.branch}`"
+
     def path(self, relative: str) -> str:
         """Return the path in the repository of a path relative to root."""
         return Layout.of(self.root).path(relative)
 
 
-def survey(directory: Path, source: str | None = None) -> Ground:
-    """Find out which branch of which repository is the source; ``source`` is one asked for. Raises CannotStart."""
+def survey(directory: Path, source: str | None = None, default: str | None = None) -> Ground:
+    """Find out which branch of which repository is the source.
+
+    ``source`` is one asked for, ``default`` the full ref that the hub's remote would take. Raises CannotStart.
+    """
     repo = usable_repo(directory)
     place = Place(repo.agentcom_dir)
-    state = STATE_REF if place.has_written else trail_ref(repo)
-    ref = _source_ref(repo, place, source, state)
-    root = _root_of(repo, ref, state)
-    return Ground(repo, place, ref, root, state)
+    remote = hub_remote(repo)
+    state = STATE_REF if place.has_written else trail_ref(repo, remote)
+    ref = _source_ref(repo, place, source, state, default, remote)
+    ground = Ground(repo, place, ref, ".", state, remote)
+    return replace(ground, root=_root_of(repo, ground.watched_ref, state))
 
 
-def _source_ref(repo: Repo, place: Place, wanted: str | None, state: str) -> str:
-    """Return the recorded source, else the one asked for, else init's, else HEAD's (DECISIONS 5)."""
+def _source_ref(
+    repo: Repo, place: Place, wanted: str | None, state: str, default: str | None, remote: str | None
+) -> str:
+    """Return the recorded source, else the one asked for, else init's, else the remote's, else HEAD's (DECISIONS 5)."""
     recorded = _recorded_source(repo, state)
     asked = None if wanted is None else wanted if wanted.startswith("refs/") else f"refs/heads/{wanted}"
     if recorded is not None:
@@ -80,8 +102,8 @@ def _source_ref(repo: Repo, place: Place, wanted: str | None, state: str) -> str
         return recorded
     head = head_ref(repo)
     if asked is not None:
-        _check_asked(repo, asked, head)
-    found = asked or _of_init(repo, place, head) or head
+        _check_asked(repo, asked, head, remote)
+    found = asked or _of_init(repo, place, head) or default or head
     if found is None:
         raise CannotStart("HEAD names no branch: switch to the branch that people work on, or name it by --source", 78)
     if found == "refs/heads/agentcom" or found.startswith("refs/heads/agentcom/"):
@@ -91,11 +113,11 @@ def _source_ref(repo: Repo, place: Place, wanted: str | None, state: str) -> str
     return found
 
 
-def _check_asked(repo: Repo, asked: str, head: str | None) -> None:
+def _check_asked(repo: Repo, asked: str, head: str | None, remote: str | None) -> None:
     """Refuse a source that is not there, because the first claim records it for good."""
     try:
         git("check-ref-format", asked)
-        exists = read_ref(repo, asked) is not None
+        exists = read_ref(repo, asked if remote is None else tracking_ref(remote, asked)) is not None
     except GitError:
         exists = False
     if not exists and asked != head:

@@ -1,18 +1,18 @@
 """The hub's shell: inbox -> core -> flush -> effects, and nothing else.
 
 One asyncio loop, one core, one writer. The order is the promise: whatever the core records is durable before anything
-that it says goes out; while one flush is under way the next events gather. What the core decides is none of this
-module's business; sockets, git and files come in as ports.
+that it says goes out. What the core decides is none of this module's business, nor how it gets to the disk; sockets,
+git and files come in as ports.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import nlargest
 from typing import Any, Protocol, TypeVar
@@ -43,8 +43,9 @@ from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.files.readings import Readings
+from coordinator.flushing import Decision, Figures, Flusher, GivenUp
 from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
-from coordinator.ports import Clock, Commit, Fold, ReadOnly, Slip, Slipped, Source, Store, StoreError
+from coordinator.ports import Clock, Commit, Fold, Slip, Source, Store, StoreError
 from coordinator.projection import Claim, claim_commit, observation_commits, record_commit, slip_commit
 from coordinator.sight import Sight
 
@@ -54,24 +55,15 @@ _log = logging.getLogger("agentcom.hub")
 
 #: A loop that stood still this long (seconds) judges nobody before its leases start anew (DESIGN 4).
 STOOD_STILL = 10.0
-#: Pause between two tries of a flush while the store is read-only, in seconds.
-HEAL_PAUSE = 1.0
 #: At most this many events are handled for one flush.
 BATCH = 1_000
 #: So many new problems of one observation are logged one by one.
 PROBLEMS_LOGGED = 50
 #: So many finished tasks stay in memory after their end; of twice as many the older ones go.
 FINISHED_KEPT = 2_000
-#: So many slips on the state branch are shown, the last ones since the hub started.
-SLIPS_SHOWN = 10
-SLIPPED = "the hub put it back; what you want belongs on the source branch"
 RESCUED = "what came after that commit is lost, and every open task starts anew"
 #: The longest sleep without a timer, in seconds: a wall clock that is set forward is noticed within it.
 LONGEST_SLEEP = 5.0
-
-
-class _Stopped(Exception):
-    """The hub was told to stop while it could not write: what was decided is decided again by the next one."""
 
 
 class Net(Protocol):
@@ -96,6 +88,8 @@ class SilentNet:
 class Identity:
     """Which hub this is and what it watches: ``source_ref`` is a full ref name, ``root`` the folder of it all.
 
+    ``watched_ref`` is where the source is read when that is somewhere else: what was fetched of a remote.
+
     ``existing`` is the blob of a BACKLOG.md that was there before ``agentcom init``, empty if none was. ``take_over``:
     start although another hub has claimed the branch.
     """
@@ -106,6 +100,7 @@ class Identity:
     root: str = "."
     existing: str = ""
     take_over: bool = False
+    watched_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +120,8 @@ class _Look:
 class _Letter:
     """One thing in the inbox and, if somebody waits for it to be durable, whom to tell."""
 
-    content: Happening | _Look | _Glance
+    content: Happening | _Look | _Glance | Slip
     done: asyncio.Future[None] | None = None
-
-
-@dataclass(slots=True)
-class Figures:
-    """What the hub counts since it started; ``flush_ms`` are the last durations."""
-
-    commits: int = 0
-    flushes: int = 0
-    flush_ms: list[float] = field(default_factory=list)
 
 
 class Hub:
@@ -164,20 +150,15 @@ class Hub:
         self.told: Callable[[Record], None] = lambda record: None
         self.observed: str | None = None
         self.seen: Observation | None = None
-        self.tip: str | None = None
-        self.read_only: str | None = None
         self.ready = asyncio.Event()
-        self.figures = Figures()
-        self.claim = Claim(0, identity.hub_id, identity.root)
+        self.claim = Claim(0, identity.hub_id, identity.root, skip_ci=bool(identity.watched_ref))
         self._store = store
         self._source = source
         self._observer = observer
         self._clock = clock
         self._identity = identity
-        self._may_write = may_write
         self._readings = readings
         self._in_branch: tuple[Problem, ...] = ()
-        self._slips: deque[Problem] = deque(maxlen=SLIPS_SHOWN)
         self._in_files: tuple[Problem, ...] = ()
         self._inbox: deque[_Letter] = deque()
         self._wake = asyncio.Event()
@@ -188,15 +169,38 @@ class Hub:
         self._wanted: Mapping[str, Spec] = {}
         #: What is on its way to the disk, as it stood before: readers are told nothing that is not durable.
         self._under_way: dict[str, Task | None] = {}
+        self._flusher = Flusher(
+            store,
+            clock,
+            may_write=may_write,
+            undo=lambda slip: slip_commit(slip, self.claim, self.now().wall),
+            perform=self._perform,
+            refused=self._thin_out,
+            healed=self._start_leases_anew,
+        )
         self._backlog = layout.Folded().backlog
         self._files: dict[str, bytes] = {}
         self._policy_blob = ""
         self._last_wake: float | None = None
-        self._journal: Executor = ThreadPoolExecutor(1, "journal")
         self._reads: Executor = ThreadPoolExecutor(2, "reads")
-        self._sight = Sight(source, observer, identity.source_ref, self.look, objections)
+        self._sight = Sight(source, observer, identity.watched_ref or identity.source_ref, self.look, objections)
 
     # --- the outside
+
+    @property
+    def tip(self) -> str | None:
+        """The last commit that is on disk."""
+        return self._flusher.tip
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be written now, None when all is well."""
+        return self._flusher.read_only
+
+    @property
+    def figures(self) -> Figures:
+        """What is counted since the start."""
+        return self._flusher.figures
 
     def submit(self, event: Happening) -> None:
         """Put an event into the inbox; it is handled in order. Must be called on the loop."""
@@ -217,6 +221,12 @@ class Hub:
         if not any(isinstance(letter.content, _Glance) for letter in self._inbox):
             self._post(_Letter(_Glance()))
 
+    async def slipped(self, slip: Slip) -> None:
+        """Answer a slip on the branch of the remote by a commit that keeps it in history; return when it is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._post(_Letter(slip, done))
+        await done
+
     async def reconcile(self) -> str | None:
         """Look at the source now; return the commit observed, once what it changed is durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -229,6 +239,8 @@ class Hub:
         """End ``run`` after the batch in hand; a batch that cannot be written is given up."""
         self._stopping.set()
         self._wake.set()
+        if self.read_only is not None:
+            self._flusher.stop()
 
     def _post(self, letter: _Letter) -> None:
         self._inbox.append(letter)
@@ -242,11 +254,16 @@ class Hub:
         """
         return (
             *held_problems(self.core.memory.held),
-            *self._slips,
+            *self._flusher.slips,
             *self._in_branch,
             *self._sight.problems,
             *self._in_files,
         )
+
+    @property
+    def source_problems(self) -> tuple[Problem, ...]:
+        """Why the source as a whole was not observed at the last look; empty when it was."""
+        return self._sight.problems
 
     def now(self) -> Now:
         return self._clock.now()
@@ -285,15 +302,15 @@ class Hub:
         Raises what the store raises; Conflict when the branch is not a hub's.
         """
         recover = partial(self._store.recover, self._identity.hub_id, take_over=self._identity.take_over)
-        fold = await self._in(self._journal, recover)
+        fold = await self._flusher.in_journal(recover)
         again = partial(rebuild, existing=self._identity.existing, readings=self._readings)
-        rebuilt = await self._in(self._journal, again, self.core, fold, self._observer, self._store, self._source)
+        rebuilt = await self._flusher.in_journal(again, self.core, fold, self._observer, self._store, self._source)
         folded = rebuilt.folded
         self._files = {path: fold.files[path] for path in (layout.HUB, layout.BACKLOG_MAP) if path in fold.files}
         self._closed = dict(fold.closed)
         self._backlog = folded.backlog
         self._policy_blob = str(folded.hub.get("policy", ""))
-        self.tip, self.observed = fold.tip, fold.source
+        self._flusher.tip, self.observed = fold.tip, fold.source
         before = folded.hub.get("hub_id")
         self.claim = replace(self.claim, epoch=int(folded.hub.get("epoch", 0)) + 1)
         new_hub = "a new hub took over" if before is not None and before != self._identity.hub_id else ""
@@ -308,8 +325,8 @@ class Hub:
         commit = claim_commit(self.claim, self._hub_file(), source, self.now().wall, first=first)
         effects = self.core.handle(Started(anew), self.now())
         if fold.rescued:
-            self._report(fold.rescued, RESCUED)
-        await self._write((commit, *self._commits_of(effects)), fold.slip)
+            self._flusher.report(fold.rescued, RESCUED)
+        await self._flusher.now(Decision((commit, *self._commits_of(effects)), slip=fold.slip))
         self._remember(commit)
         self.observed = source
 
@@ -336,19 +353,25 @@ class Hub:
     async def run(self) -> None:
         """Work until ``stop``. Raises Conflict and Fatal of the store, and whatever is a bug."""
         looking = asyncio.create_task(self._keep_looking(), name="observer")
-        looking.add_done_callback(lambda _: self._wake.set())
+        flushing = asyncio.create_task(self._flusher.run(), name="flusher")
+        for task in (looking, flushing):
+            task.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping.is_set():
                 batch = await self._gather()
-                if looking.done():
-                    looking.result()
+                for task in (looking, flushing):
+                    if task.done():
+                        task.result()
                 if batch:
-                    await self._step(batch)
-        except _Stopped:
+                    self._flusher.put(await self._decide(batch))
+            self._flusher.stop()
+            await flushing
+        except GivenUp:
             _log.warning("stopped while read-only: what could not be written will be decided again")
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for task in (looking, flushing):
+                task.cancel()
+            await asyncio.gather(looking, flushing, return_exceptions=True)
 
     async def _gather(self) -> list[_Letter]:
         """Wait for events or for the next timer; return everything that is there, Tick last."""
@@ -359,6 +382,7 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
+        await self._flusher.room()
         self._wake.clear()
         letters = [self._inbox.popleft() for _ in range(min(BATCH, len(self._inbox)))]
         if self._inbox:
@@ -375,8 +399,8 @@ class Hub:
                 letters.append(_Letter(Tick()))
         return letters
 
-    async def _step(self, letters: list[_Letter]) -> None:
-        """Handle a batch, make it durable, then let the world know."""
+    async def _decide(self, letters: list[_Letter]) -> Decision:
+        """Let the core handle a batch; return what came of it, which is in memory from now on and not yet durable."""
         lost = await self._recall(_tasks_of(letters))
         if lost:
             _give_back([letter for letter in letters if _task_of(letter) in lost])
@@ -386,7 +410,10 @@ class Hub:
         slip: Slip | None = None
         for letter in letters:
             if isinstance(letter.content, _Glance):
-                slip = await self._in(self._journal, self._store.look)
+                slip = await self._flusher.look() or slip
+                continue
+            if isinstance(letter.content, Slip):
+                slip = slip or letter.content
                 continue
             if isinstance(letter.content, _Look):
                 await self._recall(wanted_finished(letter.content.seen.specs.values()))
@@ -396,16 +423,15 @@ class Hub:
                 decided = self.core.handle(letter.content, self.now())
             commits += self._commits_of(decided)
             effects += decided
+        self._cover(effects)
+        waiting = tuple(letter.done for letter in letters if letter.done is not None)
+        return Decision(tuple(commits), tuple(effects), waiting, slip)
+
+    def _cover(self, effects: Iterable[Effect]) -> None:
+        """Let readers see what these change as it stood before."""
         for effect in effects:
             if isinstance(effect, Record) and effect.after is not None:
                 self._under_way.setdefault(effect.after.id, effect.before)
-        await self._write(tuple(commits), slip)
-        self._under_way.clear()
-        self._perform(effects)
-        self._forget_old()
-        for letter in letters:
-            if letter.done is not None and not letter.done.done():
-                letter.done.set_result(None)
 
     def _forget_old(self) -> None:
         """Keep the memory of a hub that runs for months small: what has ended long ago is read back when asked for."""
@@ -423,7 +449,11 @@ class Hub:
         now = self.now().wall
         return [record_commit(effect, self.claim, now) for effect in effects if isinstance(effect, Record)]
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        """Let the world know what is durable now."""
+        self._under_way.clear()
+        for decision in self._flusher.pending:
+            self._cover(decision.effects)
         for effect in effects:
             match effect:
                 case Send():
@@ -433,52 +463,13 @@ class Hub:
                 case Record():
                     _log.info("%s", _line(effect))
                     self.told(effect)
+        self._forget_old()
 
-    async def _write(self, commits: tuple[Commit, ...], slip: Slip | None = None) -> None:
-        """Flush until it is done; while the store refuses, nothing else happens and every effect waits.
-
-        A ``slip`` is put back on the way, also one that is found only now. Raises _Stopped when the hub is to end
-        meanwhile.
-        """
-        if not commits and slip is None:
-            return
-        stood_since = self._clock.now().mono
-        while True:
-            begin = self._clock.now().mono
-            try:
-                if not self._may_write():
-                    raise ReadOnly("the lock file of this hub was taken away; another hub may be running")
-                undo = () if slip is None else (slip_commit(slip, self.claim, self.now().wall),)
-                self.tip = await self._in(self._journal, self._store.flush, (*undo, *commits))
-            except Slipped as error:
-                slip = error.slip
-                continue
-            except ReadOnly as error:
-                if self.read_only is None:
-                    _log.error("read-only: %s; trying again every second", error)
-                self.read_only = str(error)
-                self._thin_out()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), HEAL_PAUSE)
-                    raise _Stopped from None
-                continue
-            if slip is not None and all(problem.what != slip.text for problem in self._slips):
-                self._report(slip.text, SLIPPED)
-            self.figures.commits += len(undo) + len(commits)
-            self.figures.flushes += 1
-            self.figures.flush_ms = [*self.figures.flush_ms[-999:], 1000 * (self._clock.now().mono - begin)]
-            if self.read_only is not None:
-                _log.warning("writable again")
-                self.read_only = None
-                self._last_wake = self._clock.now().mono
-                self._inbox.appendleft(_Letter(Resumed(self._last_wake - stood_since)))
-                self._wake.set()
-            return
-
-    def _report(self, what: str, hint: str) -> None:
-        """Say what was done to the state branch, in the log and among the problems."""
-        _log.warning("agentcom/state %s: %s", what, hint)
-        self._slips.append(Problem("agentcom/state", what=what, hint=hint))
+    def _start_leases_anew(self, stood: float) -> None:
+        """Go on after ``stood`` seconds in which nothing could be written: nobody is judged by them."""
+        self._last_wake = self._clock.now().mono
+        self._inbox.appendleft(_Letter(Resumed(stood)))
+        self._wake.set()
 
     def _thin_out(self) -> None:
         """Keep the inbox small while nothing is handled: no progress, each fate once per (task, generation).
@@ -519,12 +510,12 @@ class Hub:
         """Observe before anybody is let in; what a crash left out of the last observation is derived again."""
         seen = await self._sight.read(self.observed, self._known)
         if seen is not None:
-            await self._step([_Letter(_Look(seen))])
+            await self._flusher.now(await self._decide([_Letter(_Look(seen))]))
         elif baseline is not None:
-            await self._step([_Letter(_Look(baseline, merge=False))])
+            await self._flusher.now(await self._decide([_Letter(_Look(baseline, merge=False))]))
         elif self.observed is not None:
             first = await self._sight.look_at(self.observed, self._known())
-            await self._step([_Letter(_Look(first, merge=False))])
+            await self._flusher.now(await self._decide([_Letter(_Look(first, merge=False))]))
 
     def _known(self) -> Known:
         return known_now(self.core.memory, self._backlog, self._policy_blob, self._identity.existing)
@@ -574,7 +565,7 @@ class Hub:
     def close(self) -> None:
         """Give the threads back. The hub cannot be used afterwards."""
         self._sight.close()
-        self._journal.shutdown(wait=True)
+        self._flusher.close()
         self._reads.shutdown(wait=True)
 
 

@@ -47,6 +47,9 @@ def set_up(stream: TextIO = sys.stderr) -> None:
     handler.setFormatter(_Human() if stream.isatty() else _Json())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    # no line names its thread, its process or its place in the code, and to find them out costs as much as the line
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     root.setLevel(logging.INFO)
     for noisy in ("uvicorn", "uvicorn.error", "websockets", "watchdog", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

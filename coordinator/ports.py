@@ -1,4 +1,4 @@
-"""The ports of the hub: what it asks of a store, of a source reader and of a clock.
+"""The ports of the hub: what it asks of a store, of a source reader, of a remote and of a clock.
 
 A port is a promise; ``coordinator/git`` keeps it with a real repository, ``coordinator/memory.py`` in memory, and one
 contract suite (tests/contract) runs over both. Paths in this module are relative to the configured ``root`` folder of
@@ -14,6 +14,7 @@ the repository and use ``/``.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from coordinator.core.timers import Now
@@ -256,3 +257,48 @@ class Clock(Protocol):
     """Where the shell gets the time from; tests pass their own."""
 
     def now(self) -> Now: ...
+
+
+class End(StrEnum):
+    """How a word with the remote ended.
+
+    ``DONE``; ``GONE``: the branch is not there; ``AWAY``: the remote cannot be reached; ``REFUSED``: it said no in its
+    own words; ``BEHIND``: its branch holds commits that ours does not.
+    """
+
+    DONE = "done"
+    GONE = "gone"
+    AWAY = "away"
+    REFUSED = "refused"
+    BEHIND = "behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one fetch or push.
+
+    ``tip`` is the commit that the remote's branch is known to name now, ``before`` the beginning of the id that it
+    named before a push ("" when it had no such branch). ``words`` are the remote's or git's own, in one line and
+    without credentials.
+    """
+
+    end: End
+    tip: str | None = None
+    before: str = ""
+    words: str = ""
+
+
+class Remote(Protocol):
+    """The one remote of a hub. No method raises for what a network does; each is given a time limit by its maker."""
+
+    def fetch_source(self) -> Answer:
+        """Bring the tracking ref of the source up to date. DONE, GONE, AWAY."""
+        ...
+
+    def fetch_state(self) -> Answer:
+        """Bring the tracking ref of the state branch up to date. DONE, GONE (then it is removed), AWAY."""
+        ...
+
+    def push_state(self, tip: str) -> Answer:
+        """Let the remote's state branch go forward to ``tip``, never by force. DONE, BEHIND, REFUSED, AWAY."""
+        ...

@@ -25,11 +25,15 @@ AGENT_DOMAIN = "agents.agentcom.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which hub writes, and in which folder: ``epoch`` counts its starts over all hubs of the branch."""
+    """Which hub writes, and in which folder: ``epoch`` counts its starts over all hubs of the branch.
+
+    ``skip_ci``: a forge sees the commits, and none of them is for its pipelines.
+    """
 
     epoch: int
     hub_id: str
     root: str = "."
+    skip_ci: bool = False
 
     def __str__(self) -> str:
         return f"{self.epoch}/{self.hub_id}"
@@ -57,17 +61,16 @@ def claim_commit(claim: Claim, hub_file: Mapping[str, Any], source: str | None, 
     puts = layout.hub_change(hub_file)
     if first:
         puts |= HUB_ATTRIBUTES
-    message = compose(f"hub {claim.hub_id} starts, epoch {claim.epoch}", trailers=_signed(trailers, claim))
+    message = _said(f"hub {claim.hub_id} starts, epoch {claim.epoch}", claim, trailers)
     return Commit(message, _HUB, now_ms, puts, source=source if first else None)
 
 
 def slip_commit(slip: Slip, claim: Claim, now_ms: int) -> Commit:
     """Return the commit that puts the branch back and keeps in history what a slip left there."""
-    trailers = _signed([("Agentcom-Event", "slip_undone")], claim)
     by = f" of {slip.who}" if slip.who else ""
-    return Commit(
-        compose(f"undo a slip{by} on agentcom/state", f"agentcom/state {slip.text}", trailers), _HUB, now_ms, slip=slip
-    )
+    subject = f"undo a slip{by} on agentcom/state"
+    message = _said(subject, claim, [("Agentcom-Event", "slip_undone")], f"agentcom/state {slip.text}")
+    return Commit(message, _HUB, now_ms, slip=slip)
 
 
 def observation_commits(
@@ -79,14 +82,14 @@ def observation_commits(
     """
     trailers = [("Agentcom-Event", "observed"), ("Agentcom-Source", seen.commit)]
     subject = f"observe {seen.commit[:10]} by {seen.author.name or 'unknown'}"
-    merge = Commit(compose(subject, trailers=_signed(trailers, claim)), _HUB, now_ms, source=seen.commit)
+    merge = Commit(_said(subject, claim, trailers), _HUB, now_ms, source=seen.commit)
     notes = layout.hub_change(hub_file)
     if seen.backlog.entries or layout.BACKLOG_MAP in files:
         notes[layout.BACKLOG_MAP] = seen.backlog_json
     notes = {path: data for path, data in notes.items() if files.get(path) != data}
     if not notes:
         return (merge,)
-    message = compose("note what was observed", trailers=_signed([("Agentcom-Event", "observed")], claim))
+    message = _said("note what was observed", claim, [("Agentcom-Event", "observed")])
     return merge, Commit(message, _HUB, now_ms, notes)
 
 
@@ -105,7 +108,7 @@ def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
         body = record.note
     else:
         raise ValueError(f"a record of {record.what} names neither a task nor an agent")
-    return Commit(compose(subject, body, _signed(trailers, claim)), author_of(record.by), now_ms, puts, deletes)
+    return Commit(_said(subject, claim, trailers, body), author_of(record.by), now_ms, puts, deletes)
 
 
 def _subject(record: Record, task: Task) -> str:
@@ -129,9 +132,10 @@ def _task_trailers(record: Record, task: Task) -> list[tuple[str, str]]:
     return trailers
 
 
-def _signed(trailers: list[tuple[str, str]], claim: Claim) -> list[tuple[str, str]]:
+def _said(subject: str, claim: Claim, trailers: list[tuple[str, str]], body: str = "") -> str:
+    """Return the message of a commit under a claim, signed with its epoch."""
     where = [] if claim.root == "." else [(ROOT, claim.root)]
-    return [*trailers, *where, ("Agentcom-Epoch", str(claim))]
+    return compose(subject, body, [*trailers, *where, ("Agentcom-Epoch", str(claim))], claim.skip_ci)
 
 
 def _task_files(record: Record, after: Task, now_ms: int) -> tuple[dict[str, bytes], tuple[str, ...]]:

@@ -4,10 +4,12 @@ Both give the same JSON objects (``web.present``), so that a command need not ca
 
     HubUnreachable           a hub was named explicitly and does not answer
       +-- NobodyThere        nothing listens at the address
+      +-- HubBusy            it answers that it could not do it in time: try again
     NoAddress                what was named as a hub is no address
     TokenRefused             the hub does not accept the token
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -30,7 +32,10 @@ from coordinator.files.observe import Known, Observer
 from coordinator.files.problem import Problem
 from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
-from coordinator.git.repo import STATE_REF, GitSource
+from coordinator.git.remote import count_unpushed
+from coordinator.git.remotes import url_shown
+from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
+from coordinator.git.run import git
 from coordinator.ground import Ground, survey
 from coordinator.memoir import (
     CLOSED_SHOWN,
@@ -42,6 +47,7 @@ from coordinator.memoir import (
     rebuild,
 )
 from coordinator.saved import SavedWork, uncommitted_json
+from coordinator.syncing import Sync, lag_json
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 
@@ -57,6 +63,10 @@ class HubUnreachable(Exception):
 
 class NobodyThere(HubUnreachable):
     """Nothing listens at the address: no hub runs there."""
+
+
+class HubBusy(HubUnreachable):
+    """The hub could not do it in time: asking again may help."""
 
 
 class NoAddress(Exception):
@@ -130,29 +140,47 @@ class HubClient:
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Return the JSON of one GET. Raises HubUnreachable, TokenRefused; a 404 gives an empty object."""
-        where = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        if not where.startswith(("http://", "https://")):
+        return self._ask(f"{path}?{urllib.parse.urlencode(query)}" if query else path)
+
+    def post(self, path: str) -> dict[str, Any]:
+        """Return the JSON of one POST without a body, as ``get`` does. Raises HubBusy when the hub took too long."""
+        return self._ask(path, b"")
+
+    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        if not self.url.startswith(("http://", "https://")):
             raise NoAddress(f"{self.url} is no http:// address")
-        request = urllib.request.Request(where)  # noqa: S310 - the scheme was checked
+        request = urllib.request.Request(f"{self.url}{path}", body)  # noqa: S310 - the scheme was checked
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
+        patience = PATIENCE if body is None else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
         try:
-            with self._opener.open(request, timeout=PATIENCE) as answer:
+            with self._opener.open(request, timeout=patience) as answer:
                 said = json.load(answer)
         except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in (401, 403):
-                what = "refuses this token" if self._token else "asks for a token"
-                raise TokenRefused(f"{self.url} {what}: set AGENTCOM_TOKEN to one that it knows") from None
-            if error.code == 404:
+            with error:
+                raise_for = _refusal(self.url, error, token=bool(self._token))
+            if raise_for is None:
                 return {}
-            raise HubUnreachable(f"{self.url} answers {error.code}") from None
+            raise raise_for from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             kind = NobodyThere if isinstance(reason, ConnectionRefusedError) else HubUnreachable
             said = getattr(reason, "strerror", None) or reason
             raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
+
+
+def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Exception | None:
+    """Return what an answer that is no success means, None for something that is not there."""
+    if error.code == 403:
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            return TokenRefused(f"{url} does not allow that: {json.load(error).get('hint')}")
+    if error.code in (401, 403):
+        what = "refuses this token" if token else "asks for a token"
+        return TokenRefused(f"{url} {what}: set AGENTCOM_TOKEN to one that it knows")
+    if error.code == 404:
+        return None
+    return (HubBusy if error.code == 503 else HubUnreachable)(f"{url} answers {error.code}")
 
 
 def address(text: str) -> str:
@@ -204,7 +232,23 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:
     """Speak of the edits in the work tree of the command; if it has none, of those where the hub was started."""
     own = SavedWork(ground).uncommitted()
+    told = replace(told, notes=(*told.notes, *_not_pushed(ground)))
     return replace(told, summary={**told.summary, **uncommitted_json(own)}) if own.lines else told
+
+
+def running_hub(ground: Ground | None, hub: str | None) -> HubClient:
+    """Return how to speak with the hub that ``hub`` or AGENTCOM_HUB names, else with that of this clone.
+
+    Raises HubUnreachable when none is known, NoAddress.
+    """
+    named = hub or os.environ.get("AGENTCOM_HUB")
+    if named:
+        named = address(named)
+        return HubClient(named, token_for(named, ground))
+    local = None if ground is None else ground.place.read_hub()
+    if ground is None or local is None:
+        raise NobodyThere("no hub runs here")
+    return _local_client(ground, local)
 
 
 def hub_runs(ground: Ground) -> str | None:
@@ -277,7 +321,8 @@ def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Pi
 def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     """Read the branch of this clone; ``silent`` says of a hub that should answer why it does not."""
     store = GitStore(ground.repo, ground.root, ground.state_ref)
-    source = GitSource(ground.repo, ground.source_ref, ground.root, state_ref=ground.state_ref)
+    watched, remote = ground.watched_ref, ground.remote is not None
+    source = GitSource(ground.repo, watched, ground.root, remote=remote, state_ref=ground.state_ref)
     core = Core()
     fold = store.load()
     now = Now(time.monotonic(), time.time_ns() // 1_000_000)
@@ -305,6 +350,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             "closed_before_start": len(core.memory.closed),
             "source": ground.source_ref,
             "observed_commit": fold.source,
+            "remote": _remote_json(ground, fold.tip),
             "held": held_json(held),
             "drafts": drafts_json(seen, core.memory),
             **uncommitted_json(SavedWork(ground).uncommitted()),
@@ -314,9 +360,32 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         commit=fold.tip,
         time_ms=made,
         agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
-        notes=(f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else (),
+        notes=(
+            *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
+            *_not_pushed(ground),
+        ),
         history=() if wanted.one is None else _history(ground, wanted.one),
     )
+
+
+def _remote_json(ground: Ground, tip: str) -> dict[str, Any] | None:
+    """Return what this clone knows of the hub's remote without asking it: ``remote`` of ``GET /api/status``."""
+    if ground.remote is None:
+        return None
+    theirs = read_ref(ground.repo, tracking_ref(ground.remote, STATE_REF))
+    lag = lag_json(Sync(tip, theirs), count_unpushed(ground.repo, tip, theirs))
+    said = {key.removesuffix("_ms"): value for key, value in lag.items()}
+    return {"name": ground.remote, "url": url_shown(ground.repo, ground.remote), "branch": ground.branch, **said}
+
+
+def _not_pushed(ground: Ground) -> tuple[str, ...]:
+    """Say how many commits of people stand in this clone, where the hub does not look."""
+    here, there = read_ref(ground.repo, ground.source_ref), read_ref(ground.repo, ground.watched_ref)
+    if ground.remote is None or here is None or there is None or here == there:
+        return ()
+    number = int(git("rev-list", "--count", here, f"^{there}", git_dir=ground.repo.common_dir))
+    commits = "1 commit that is" if number == 1 else f"{number} commits that are"
+    return (f"{ground.branch} has {commits} not pushed; {ground.to_push}",) if number else ()
 
 
 def _history(ground: Ground, task_id: str) -> tuple[dict[str, Any], ...]:

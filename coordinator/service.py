@@ -9,8 +9,9 @@ import errno
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ from coordinator.files.readings import nothing
 from coordinator.git.housekeeping import Housekeeping
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import STATE_REF, GitSource
+from coordinator.git.repo import STATE_REF, GitSource, tracking_ref
 from coordinator.git.watcher import Watcher
-from coordinator.ground import Ground, survey, unclear_root
+from coordinator.ground import Ground, unclear_root
 from coordinator.hub import Hub, Identity
+from coordinator.joining import CLAIMS, Arrival, adopt, arrive, beginning, give_way, judge_there, settle, standing
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
-from coordinator.ports import Conflict, Fatal, SourceUnreadable
+from coordinator.ports import Conflict, End, Fatal, SourceUnreadable
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper, Snapshot
 from coordinator.snapshot import read as read_snapshot
+from coordinator.sync import Syncer
+from coordinator.syncing import Sync
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import api_analytics, api_channels, api_messages, present
 from coordinator.web.api import Bridge, make_app
@@ -62,7 +66,8 @@ class SystemClock:
 class Options:
     """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one.
 
-    ``take_over``: go on although another hub has claimed the branch since this one wrote it.
+    ``take_over``: go on although another hub has claimed the branch since this one wrote it. ``remote``: the remote
+    that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is.
     """
 
     repo: Path
@@ -70,6 +75,7 @@ class Options:
     port: int = 4000
     source: str | None = None
     take_over: bool = False
+    remote: str | None = None
 
 
 class HubView:
@@ -83,8 +89,10 @@ class HubView:
         lookout: Lookout,
         housekeeping: Housekeeping,
         postroom: Postroom,
+        syncer: Syncer | None = None,
     ) -> None:
         self._hub = hub
+        self._syncer = syncer
         self._ground = ground
         self._started_at = started_at
         self._lookout = lookout
@@ -116,16 +124,33 @@ class HubView:
         ]
 
     def problem_list(self) -> list[dict[str, Any]]:
+        remote = () if self._syncer is None else self._syncer.problems
         keeping = (
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
         )
         trouble = self._postroom.trouble
         mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
-        return [asdict(problem) for problem in (*self._hub.problems, *keeping, *mail)]
+        return [asdict(problem) for problem in (*remote, *self._hub.problems, *keeping, *mail)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
         await self._lookout.refresh()
+
+    async def reconcile(self) -> dict[str, Any]:
+        """Look at the source now; return which commit is observed, once what it changed is durable."""
+        if self._syncer is not None:
+            await self._syncer.fetch()
+        observed = await self._hub.reconcile()
+        return {
+            "source": self._ground.source_ref,
+            "observed_commit": observed,
+            "state_commit": self._hub.tip,
+            "not_observed": [asdict(problem) for problem in self._hub.source_problems],
+            "remote": self._remote_json(),
+        }
+
+    def _remote_json(self) -> dict[str, Any] | None:
+        return None if self._syncer is None else self._syncer.json()
 
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""
@@ -143,9 +168,11 @@ class HubView:
             "started_at": rfc3339(self._started_at),
             "as_of": rfc3339(self._hub.now().wall),
             "read_only": self._hub.read_only,
+            "remote": self._remote_json(),
             "by_status": by_status,
             "closed_before_start": len(memory.closed),
             "commits_since_start": self._hub.figures.commits,
+            "flushes_since_start": self._hub.figures.flushes,
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
@@ -155,7 +182,7 @@ class HubView:
         }
 
 
-def _median(values: list[float]) -> float | None:
+def _median(values: Collection[float]) -> float | None:
     return round(sorted(values)[len(values) // 2], 2) if values else None
 
 
@@ -165,7 +192,9 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
     """
-    ground = await asyncio.to_thread(survey, options.repo, options.source)
+    if options.remote is not None:
+        await asyncio.to_thread(settle, options.repo, options.remote)
+    ground, arrival = await asyncio.to_thread(arrive, options.repo, options.source)
     _refuse_second_trail(ground)
     lock = HubLock(ground.repo)
     try:
@@ -173,7 +202,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, ground, lock, announce)
+        await _serve_locked(options, ground, arrival, lock, announce)
     finally:
         lock.release()
 
@@ -190,7 +219,7 @@ def make_hub(
     What ``snapshot`` knows need not be read again by ``Hub.start``; afterwards it may forget.
     """
     known = snapshot or Snapshot(nothing())
-    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    source = GitSource(ground.repo, ground.watched_ref, ground.root, remote=ground.remote is not None)
     hub = Hub(
         GitStore(ground.repo, ground.root, days=known.days),
         source,
@@ -203,6 +232,7 @@ def make_hub(
             ground.root,
             ground.place.existing_backlog(),
             take_over,
+            "" if ground.remote is None else ground.watched_ref,
         ),
         may_write=may_write,
         objections=lambda commit: source.problems(commit, first=hub.observed is None),
@@ -218,22 +248,22 @@ def make_postroom(hub: Hub, ground: Ground) -> Postroom:
     return Postroom(office, Presence(agents, hub.now), agents, hub.now)
 
 
-async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announce: Callable[[str], None]) -> None:
+async def _serve_locked(
+    options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
+) -> None:
     _refuse_occupied(ground)
     try:
         listener = listen(options.host, options.port)
     except OSError as error:
         raise CannotStart(_cannot_listen(options, error), 73) from None
-    snapshot = await asyncio.to_thread(read_snapshot, ground)
-    hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
-    agents = hub.core.memory.agents
-    postroom = make_postroom(hub, ground)
-    hub.told = postroom.notice
-    with contextlib.closing(listener), contextlib.closing(hub):
-        await hub.start()
-        keeper = Keeper(ground, snapshot.forget(), lambda: hub.figures.commits)
+    with contextlib.closing(listener), contextlib.ExitStack() as stack:
+        hub, syncer, behind = await _start(options, ground, arrival, lock, stack)
+        keeper = Keeper(ground, behind, lambda: hub.figures.commits)
         started_at = hub.now().wall
+        agents = hub.core.memory.agents
         door = Doorkeeper(agents, ground.place.admin_token())
+        postroom = make_postroom(hub, ground)
+        hub.told = postroom.notice
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
@@ -241,6 +271,8 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         def beat() -> None:
             lookout.beat()
             hub.glance()
+            if syncer is not None:
+                syncer.beat()
 
         housekeeping = Housekeeping(
             ground.repo,
@@ -248,7 +280,7 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
             lambda: hub.figures.commits,
             lambda: hub.read_only is None and lock.still_ours(),
         )
-        view = HubView(hub, ground, started_at, lookout, housekeeping, postroom)
+        view = HubView(hub, ground, started_at, lookout, housekeeping, postroom, syncer)
         bridge = Bridge(asyncio.get_running_loop())
         mail_routes = (
             api_messages.blueprint(postroom, bridge),
@@ -261,25 +293,91 @@ async def _serve_locked(options: Options, ground: Ground, lock: HubLock, announc
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
+        ends = {working, serving}
+        if syncer is not None:
+            ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
         housekeeping.start()
         try:
-            async with lookout, keeper, Watcher(ground.repo, [ground.source_ref], hub.look, beat=beat):
+            async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 ground.place.write_hub(url, hub.claim.hub_id, started_at)
                 lock.publish(url)
                 announce(url)
-                await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sessions.shut()
             server.should_exit = True
             hub.stop()
             await asyncio.to_thread(housekeeping.stop)
-            results = await asyncio.gather(working, serving, return_exceptions=True)
+            results = list(await asyncio.gather(working, serving, return_exceptions=True))
             await postroom.close()
+            results += await _part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+async def _start(
+    options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, stack: contextlib.ExitStack
+) -> tuple[Hub, Syncer | None, int]:
+    """Return a hub that may serve: started, and where it is new to a remote, its claim pushed.
+
+    With it what keeps its remote in step, and how many files a snapshot could have spared it. A claim that comes too
+    late is taken back, and made anew on what is there now.
+    """
+    refused = ""
+    for _ in range(CLAIMS):
+        first = arrival is not None and await asyncio.to_thread(
+            adopt, ground, arrival, ground.place.hub_id(), take_over=options.take_over
+        )
+        base = await asyncio.to_thread(standing, ground)
+        snapshot = await asyncio.to_thread(read_snapshot, ground)
+        hub = make_hub(ground, may_write=lambda: _keep(lock), take_over=options.take_over, snapshot=snapshot)
+        stack.callback(hub.close)
+        begun = None if arrival is None else await asyncio.to_thread(beginning, ground, arrival, hub.now())
+        await hub.start()
+        behind = snapshot.forget()
+        if arrival is None or begun is None or hub.tip is None:
+            return hub, None, behind
+        syncer = _syncer(hub, ground, arrival, *begun)
+        stack.callback(syncer.close, arrival.remote.give_up)
+        if not first:
+            return hub, syncer, behind
+        answer = await syncer.push(hub.tip)
+        if answer.end is End.DONE:
+            return hub, syncer, behind
+        if answer.end is not End.BEHIND:
+            raise CannotStart(f"a hub that is new to {arrival.name} serves when its claim is there: {answer.words}", 1)
+        await asyncio.to_thread(arrival.remote.fetch_state)
+        await asyncio.to_thread(give_way, ground, arrival, base, hub.tip)
+        refused = answer.words
+    raise CannotStart(f"{ground.remote} takes no claim of this hub, {CLAIMS} times it came too late: {refused}", 1)
+
+
+def _syncer(hub: Hub, ground: Ground, arrival: Arrival, sync: Sync, unpushed: int) -> Syncer:
+    """Return what keeps a hub and its remote together."""
+    return Syncer(
+        hub,
+        arrival.remote,
+        partial(judge_there, ground.repo, arrival.name),
+        name=arrival.name,
+        url=arrival.url,
+        branch=ground.branch,
+        sync=sync,
+        unpushed=unpushed,
+    )
+
+
+async def _part(running: "set[asyncio.Task[None]]", syncer: Syncer | None, *, well: bool) -> list[BaseException | None]:
+    """End what keeps the remote in step, after a last push if all is ``well``; return what it raised."""
+    raised = [task.exception() for task in running if task.done()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    if syncer is not None and well and not raised:
+        await syncer.farewell()
+    return raised
 
 
 def _keep(lock: HubLock) -> bool:
@@ -292,11 +390,13 @@ def _keep(lock: HubLock) -> bool:
 
 def _refuse_second_trail(ground: Ground) -> None:
     """Refuse to begin a new trail where a remote has one: all of its tasks would be created and run again."""
-    if ground.state_ref != STATE_REF:
+    ours = None if ground.remote is None else tracking_ref(ground.remote, STATE_REF)
+    if ground.state_ref not in (STATE_REF, ours):
         name = ground.state_ref.removeprefix("refs/remotes/")
         raise CannotStart(
-            f"{name} holds the trail of another hub: when that one has stopped, go on with it here by "
-            f"`git branch agentcom/state {name}`, then start the hub again",
+            f"{name} holds the trail of another hub: `agentcom hub --remote {name.removesuffix('/agentcom/state')}` "
+            f"goes on with it and keeps it there; to go on here alone when that hub has stopped, "
+            f"`git branch agentcom/state {name}` and start the hub again",
             78,
         )
 
@@ -306,9 +406,9 @@ def _refuse_occupied(ground: Ground) -> None:
 
     Neither may agentcom.yaml be wrong where it names a root: the first hub settles for good which folder that is.
     """
-    if last_observed(ground.repo) is not None:
+    if last_observed(ground.repo, ground.state_ref) is not None:
         return
-    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    source = GitSource(ground.repo, ground.watched_ref, ground.root)
     try:
         tip = source.tip()
         problems = () if tip is None else source.problems(tip, first=True)

@@ -98,7 +98,7 @@ def take(ground: Ground) -> None:
     """Rebuild the memory aside, and keep what was read for it. Raises what reading the branch raises, and OSError."""
     snapshot = read(ground)
     store = GitStore(ground.repo, ground.root, days=snapshot.days)
-    source = GitSource(ground.repo, ground.source_ref, ground.root)
+    source = GitSource(ground.repo, ground.watched_ref, ground.root)
     observer = Observer(source, ground.branch, ground.root, snapshot.readings)
     rebuild(Core(), store.load(), observer, store, source, readings=snapshot.readings)
     write(ground, snapshot)

@@ -1,6 +1,7 @@
 """The hub's shell over a store and a source in memory: the order of things, start, observing, failures of the store."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from coordinator.git.message import parse_trailers
 from coordinator.hub import Hub, Identity
 from coordinator.memoir import rebuild
 from coordinator.memory import MemoryBranch, MemorySource, MemoryStore
-from coordinator.ports import Author, Conflict, Fatal, ReadOnly, StoreError
+from coordinator.ports import Author, Commit, Conflict, Fatal, ReadOnly, StoreError
 
 AGENT = b"tokens: []\n"
 BACKLOG = b"# Backlog\n\n## Ready\n\n- [ ] first\n- [ ] second\n"
@@ -221,7 +222,7 @@ async def test_a_wrong_file_is_a_problem_line_and_stops_nothing(bench: Bench) ->
 async def test_while_the_store_refuses_everything_waits_and_then_heals(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    monkeypatch.setattr("coordinator.flushing.HEAL_PAUSE", 0.01)
     async with bench.running() as hub:
         connect(hub)
         (assign,) = await hub.net.wait_for(Assign)
@@ -229,7 +230,9 @@ async def test_while_the_store_refuses_everything_waits_and_then_heals(
         for _ in range(3):
             hub.submit(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
         shown = []
-        monkeypatch.setattr(hub, "_thin_out", lambda: shown.append({t.id: t.state for t in hub.durable_tasks()}))
+        monkeypatch.setattr(
+            hub._flusher, "_refused", lambda: shown.append({t.id: t.state for t in hub.durable_tasks()})
+        )
         acks = await hub.net.wait_for(Ack)
         assert shown[0][assign.task.id] is State.ASSIGNED, "readers are told nothing that is not durable"
         assert acks[0] == Ack(assign.task.id, "complete", 1)
@@ -237,13 +240,52 @@ async def test_while_the_store_refuses_everything_waits_and_then_heals(
         assert events(bench, hub).count("completed") == 1
 
 
+async def test_what_comes_while_a_flush_is_under_way_is_decided_already_and_told_with_the_next_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.running() as hub:
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        real, under_way, go_on = hub.store.flush, asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def slow(commits: tuple[Commit, ...]) -> str:
+            loop.call_soon_threadsafe(under_way.set)
+            assert go_on.wait(SOON)
+            return real(commits)
+
+        monkeypatch.setattr(hub.store, "flush", slow)
+        task = assign.task.id
+        try:
+            hub.submit(Said("a", "s-a", Accepted(task, 1)))
+            await asyncio.wait_for(under_way.wait(), SOON)
+            decided, put = asyncio.Event(), hub._flusher.put
+            monkeypatch.setattr(hub._flusher, "put", lambda decision: (put(decision), decided.set()))
+            hub.submit(Said("a", "s-a", Complete(task, 1, {"summary": "ok"})))
+            hub.submit(Said("a", "s-a", Complete(task, 1, {"summary": "ok"})))
+            await asyncio.wait_for(decided.wait(), SOON)
+            assert hub.core.memory.tasks[task].state is State.DONE
+            assert not [message for _, message, _ in hub.net.said if isinstance(message, Ack)]
+            shown = {one.id: one.state for one in hub.durable_tasks()}
+            assert shown[task] is State.ASSIGNED, "readers are told nothing that is not durable"
+            flushes = hub.figures.flushes
+        finally:
+            go_on.set()
+        acks = await hub.net.wait_for(Ack, 3)
+        assert acks == [Ack(task, "accepted", 1), Ack(task, "complete", 1), Ack(task, "complete", 1)]
+        assert hub.figures.flushes == flushes + 2
+        durable = [count for _, message, count in hub.net.said if isinstance(message, Ack)]
+        assert durable[0] < durable[1] == durable[2]
+        assert events(bench, hub).count("completed") == 1
+
+
 async def test_an_agent_is_not_blamed_for_the_time_in_which_the_disk_was_full(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    monkeypatch.setattr("coordinator.flushing.HEAL_PAUSE", 0.01)
     async with bench.running() as hub:
         hub.store.fail_next(*[ReadOnly("no space left on device")] * 3)
-        monkeypatch.setattr(hub, "_thin_out", lambda: bench.clock.forward(1200))
+        monkeypatch.setattr(hub._flusher, "_refused", lambda: bench.clock.forward(1200))
         connect(hub)
         (assign,) = await hub.net.wait_for(Assign)
         hub.submit(Said("a", "s-a", Accepted(assign.task.id, 1)))
@@ -253,7 +295,7 @@ async def test_an_agent_is_not_blamed_for_the_time_in_which_the_disk_was_full(
 
 
 async def test_a_hub_whose_lock_was_taken_away_writes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    monkeypatch.setattr("coordinator.flushing.HEAL_PAUSE", 0.01)
     allowed, refused = [True], asyncio.Event()
 
     def may_write() -> bool:
@@ -327,7 +369,7 @@ async def test_a_hub_that_cannot_write_stops_when_asked(bench: Bench, monkeypatc
     hub = bench.hub()
     await hub.start()
     hub.store.fail_next(*[ReadOnly("no space left on device")] * 100)
-    monkeypatch.setattr(hub, "_thin_out", hub.stop)
+    monkeypatch.setattr(hub._flusher, "_refused", hub.stop)
     connect(hub)
     await asyncio.wait_for(hub.run(), SOON)
     hub.close()
@@ -342,14 +384,14 @@ async def test_leases_start_anew_before_anything_that_waited_is_judged(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much has gathered while the disk was full, no timer runs before the hub has noted that it stood still."""
-    monkeypatch.setattr("coordinator.hub.HEAL_PAUSE", 0.01)
+    monkeypatch.setattr("coordinator.flushing.HEAL_PAUSE", 0.01)
     monkeypatch.setattr("coordinator.hub.BATCH", 2)
     async with bench.running() as hub:
         connect(hub)
         (assign,) = await hub.net.wait_for(Assign)
         hub.store.fail_next(ReadOnly("no space left on device"))
         hub.submit(Said("a", "s-a", Accepted(assign.task.id, 1)))
-        monkeypatch.setattr(hub, "_thin_out", lambda: bench.clock.forward(8000))
+        monkeypatch.setattr(hub._flusher, "_refused", lambda: bench.clock.forward(8000))
         for number in range(6):
             hub.submit(Said("a", "s-a", Failed(f"t-{number}", 1)))
         await hub.net.wait_for(Ack)

@@ -22,6 +22,7 @@ COMMANDS = {
     "pull": ("pull_cmd:command", "Bring the trail and the status files into your branch."),
     "watch": ("watch_cmd:command", "Show what each save would do; commit it after a while, pull the trail."),
     "compile": ("compile_cmd:command", "Say what committing the saved files would do; anchors and ticks."),
+    "reconcile": ("reconcile_cmd:command", "Let the hub look now; say which commit it has observed."),
     "confirm": ("confirm_cmd:command", "Let go on what is held until a person has looked."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),

@@ -66,6 +66,8 @@ def command(title: str, directory: Path, lane: str, as_json: bool) -> None:
     else:
         follows = "no hub is running: start one with `agentcom hub`"
     click.echo(f"committed {commit[:8]}: {name}:{added.item.line}; {follows}")
+    if ground.to_push:
+        click.echo(ground.to_push)
 
 
 def _meant(lane: str, policy: "Policy") -> "Lane":

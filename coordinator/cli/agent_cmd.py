@@ -73,6 +73,8 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
         print_json({"agent_id": agent_id, "token": token, "path": path, "commit": commit})
         return
     click.echo(f"committed {commit[:8]}: {path}")
+    if ground.to_push:
+        click.echo(ground.to_push)
     click.echo(f"token (shown once, the file holds only its hash): {token}")
     _next_steps(ground, agent_id, token)
 

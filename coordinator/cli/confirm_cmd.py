@@ -64,6 +64,8 @@ def command(show: bool, push: bool, directory: Path, as_json: bool) -> None:
         print_json({"held": rows, "coming": waiting, "commit": commit, "confirmed": names if commit else []})
     elif commit is not None:
         click.echo(f"committed {commit[:8]}: confirmed; the hub goes on with it")
+        if ground.to_push and not push:
+            click.echo(ground.to_push)
     elif names:
         click.echo("to let it go on: agentcom confirm")
 

@@ -1,6 +1,5 @@
 """``agentcom hub``: run the hub in the foreground."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -28,22 +27,29 @@ def _address(text: str) -> tuple[str, int]:
     help="Where agents connect; port 0 takes a free one.",
 )
 @click.option(
-    "--source", metavar="BRANCH", help="The branch that people write on (default: HEAD's at init or first start)."
+    "--source",
+    metavar="BRANCH",
+    help="The branch that people write on (default: HEAD's at init, else the remote's, else HEAD's at first start).",
+)
+@click.option(
+    "--remote",
+    metavar="URL|NAME|none",
+    help="Fetch the source from this remote and push the trail to it, from now on; clones it when DIR is not there.",
 )
 @click.option("--take-over", is_flag=True, help="Go on with the branch although another hub has claimed it since.")
-def command(directory: Path, listen: str, source: str | None, take_over: bool) -> None:
+def command(directory: Path, listen: str, source: str | None, remote: str | None, take_over: bool) -> None:
     """Run the hub: watch the repository, hand out work, keep the trail on agentcom/state.
 
     Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
     """
     host, port = _address(listen)
-    from coordinator import log
+    from coordinator import eventloop, log
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
 
     log.set_up()
-    options = Options(directory.absolute(), host, port, source, take_over)
+    options = Options(directory.absolute(), host, port, source, take_over, remote)
     try:
-        asyncio.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
+        eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
         click.echo("hub stopped; agents go on with what they have in hand and report to the next one")
     except CannotStart as error:
         fail(str(error), error.exit_code)

@@ -1,6 +1,8 @@
 """``agentcom status``: what is going on, in one screen."""
 
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
         click.echo(f"tasks: {_counts(picture.summary)}")
     if picture.summary.get("read_only"):
         click.echo(f"READ-ONLY: {picture.summary['read_only']}")
+    _remote(picture.summary.get("remote"))
     _agents(picture.agents)
     _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner)
     _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason)
@@ -41,6 +44,31 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
         for problem in picture.problems:
             click.echo(f"  {problem_line(problem)}")
     _uncommitted(picture.summary)
+
+
+def _remote(remote: Mapping[str, Any] | None) -> None:
+    """Say how far the remote lags behind, and since when."""
+    if remote is None:
+        return
+    fetched, pushed, since = (_ago(remote[key]) for key in ("fetched_at", "pushed_at", "unpushed_since"))
+    parts = [f"fetched {fetched}"] if fetched else []
+    if remote["unpushed"]:
+        commits = "1 commit" if remote["unpushed"] == 1 else f"{remote['unpushed']} commits"
+        parts.append(f"{commits} not pushed{f', the first {since}' if since else ''}")
+    elif remote["pushed_commit"]:
+        parts.append(f"everything pushed{f', last {pushed}' if pushed else ''}")
+    click.echo(one_line(f"remote: {remote['name']} ({remote['url']}): {', '.join(parts) or 'nothing pushed yet'}"))
+    if remote["notice"]:
+        click.echo(one_line(f"  {remote['notice']} ({_ago(remote['notice_at'])})"))
+
+
+def _ago(instant: str | None) -> str:
+    """Return how long ago an RFC 3339 instant was, empty for none."""
+    from coordinator.reading import ago
+
+    if instant is None:
+        return ""
+    return ago(time.time_ns() // 1_000_000 - int(datetime.fromisoformat(instant).timestamp() * 1000))
 
 
 def _drafts(drafts: Sequence[Mapping[str, Any]]) -> None:

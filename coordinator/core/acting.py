@@ -4,7 +4,6 @@ Every change goes through the table: look up the cell, run its rule, check the s
 timers, the ready queue and the agent's slot in step. Which event applies is decided by the callers.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from coordinator.core import scheduler
@@ -27,6 +26,7 @@ from coordinator.core.rules import RULES, Cause
 from coordinator.core.state import Memory
 from coordinator.core.task import End, Task
 from coordinator.core.timers import Now
+from coordinator.core.values import evolve
 
 #: How long a client without features may take to accept, in seconds (old sidecars block while git runs).
 ACCEPT_OLD_CLIENT = 240.0
@@ -248,14 +248,14 @@ class Step:
         end = PARKED_FOR_GOOD if until is None else until
         if record.parked_until is not None and record.parked_until >= end:
             return
-        self.record_agent(replace(record, parked_until=end, parked_reason=reason), HUB, f"parked: {reason}")
+        self.record_agent(evolve(record, parked_until=end, parked_reason=reason), HUB, f"parked: {reason}")
         self.memory.wall.set(("parked", agent_id), end)
 
     def unpark(self, agent_id: str, by: Actor, reason: str) -> None:
         record = self.memory.agents[agent_id].record
         self.memory.wall.clear(("parked", agent_id))
         self.memory.set_live(agent_id, failures=(), idle_since_mono=self.now.mono)
-        self.record_agent(replace(record, parked_until=None, parked_reason=""), by, reason)
+        self.record_agent(evolve(record, parked_until=None, parked_reason=""), by, reason)
 
     def record_agent(self, record: AgentRecord, by: Actor, note: str) -> None:
         """Store an agent's record; the same record again is no change."""
@@ -274,7 +274,7 @@ class Step:
 
     def orphan(self, task: Task, by: Actor, orphan: Orphan) -> None:
         """Keep a stale result for people; nothing else of the task changes."""
-        after = replace(task, status=replace(task.status, orphans=(*task.status.orphans, orphan.generation)))
+        after = evolve(task, status=evolve(task.status, orphans=(*task.status.orphans, orphan.generation)))
         self.memory.put(after)
         self.effects.append(Record("orphan_result", by, before=task, after=after, agent=orphan.agent, orphan=orphan))
 

@@ -5,7 +5,6 @@ the same observation again changes nothing, and a word that stood there already 
 again.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from coordinator.core import guards
@@ -16,6 +15,7 @@ from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.policy import Lane
 from coordinator.core.task import Answer, Decision, End, Origin, Spec, Status, Task
+from coordinator.core.values import evolve
 
 #: Fields of a specification whose change an agent at work hears of (``task_updated``).
 _TOLD = ("title", "description", "priority", "deadline", "timeout_s", "labels", "metadata", "acceptance")
@@ -121,7 +121,7 @@ def _agents(step: Step, seen: Observed) -> None:
         same = known is not None and known.spec == spec
         memory.put_spec(spec)
         step.record_agent(
-            replace(memory.agents[agent_id].record, accepted=spec.blob), seen.by, f"{spec.where or agent_id} accepted"
+            evolve(memory.agents[agent_id].record, accepted=spec.blob), seen.by, f"{spec.where or agent_id} accepted"
         )
         if same:
             continue  # also when a crash left it out of the branch that this version was accepted
@@ -133,7 +133,7 @@ def _agents(step: Step, seen: Observed) -> None:
         agent = memory.agents[agent_id]
         if agent.spec.where or not agent.spec.disabled:
             memory.put_spec(AgentSpec(agent_id, disabled=True))
-            step.record_agent(replace(agent.record, accepted=""), seen.by, f"agents/{agent_id}.yaml removed")
+            step.record_agent(evolve(agent.record, accepted=""), seen.by, f"agents/{agent_id}.yaml removed")
             _disable(step, agent_id, seen.by, "removed")
     for owner in memory.owners():
         if owner not in memory.agents:
@@ -164,7 +164,7 @@ def _task(step: Step, seen: Observed, spec: Spec, *, held: bool) -> None:
             return
         step.create(_born(step, spec, by, lane, position, held=held), by)
     elif (task.lane, task.position) != (lane, position):
-        step.memory.put(replace(task, lane=lane, position=position))
+        step.memory.put(evolve(task, lane=lane, position=position))
         step.refresh(step.memory.tasks[spec.id])
     if task is not None and task.status.orphaned:
         step.apply(Event.PUT_BACK, task, by, reason="it is wanted again")
@@ -190,16 +190,14 @@ def _edited(step: Step, spec: Spec, by: Actor) -> None:
         step.memory.later[spec.id] = spec  # it keeps the words under which it ended, until a rerun
     if task.spec.blob == spec.blob and task.spec.origin is spec.origin:
         if task.spec != spec:
-            step.memory.put(replace(task, spec=spec))
+            step.memory.put(evolve(task, spec=spec))
         return
     if task.finished:
         return
     changed = _changes(task.spec, spec)
     held = task.spec.hold != spec.hold
     #: A hold in review has no row of its own: it is recorded like any other edit.
-    only_hold = (
-        held and replace(task.spec, hold=spec.hold, blob=spec.blob) == spec and task.state is not State.IN_REVIEW
-    )
+    only_hold = held and evolve(task.spec, hold=spec.hold, blob=spec.blob) == spec and task.state is not State.IN_REVIEW
     if task.spec.origin is not Origin.FILE and spec.origin is Origin.FILE:
         what = "taken_over"
     elif only_hold:

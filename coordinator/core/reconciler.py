@@ -4,7 +4,6 @@
 stands in ``words``, what an observation means in ``observing``, how anything changes in ``acting``. No I/O, no clock.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from coordinator.core import observing, words
@@ -32,6 +31,7 @@ from coordinator.core.scheduler import Why, find_cycles, why
 from coordinator.core.state import Memory
 from coordinator.core.task import Answer, Decision, End, Task
 from coordinator.core.timers import Key, Now
+from coordinator.core.values import evolve
 
 #: How long a returning sidecar may take to say what it holds before it gets work, in seconds (PROTOCOL 1.4).
 SETTLE = 2.0
@@ -262,7 +262,7 @@ def _agent_asked(step: Step, event: AgentAsked) -> None:
             step.unpark(event.agent, event.by, f"resumed by {event.by.name}")
         return
     draining = event.what == "drain"
-    step.record_agent(replace(agent.record, draining=draining), event.by, event.what)
+    step.record_agent(evolve(agent.record, draining=draining), event.by, event.what)
     if draining:
         step.send(event.agent, Drain(f"asked by {event.by.name}"))
 

@@ -5,13 +5,14 @@ to the agent is the reconciler's business; whether the reached state is legal is
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from coordinator.core.machine import Event, State
 from coordinator.core.policy import Retries
 from coordinator.core.task import ATTEMPTS_KEPT, Answer, Attempt, Decision, End, Spec, Status, Task
 from coordinator.core.timers import Now
+from coordinator.core.values import evolve
 
 #: A rescue, a restore or a first claim by a new hub raises every generation by this much (DESIGN 1).
 RESCUE_STEP = 1_000
@@ -79,9 +80,9 @@ def _queued(task: Task, cause: Cause, **changes: Any) -> Task:
     attempts = changes.pop("attempts", None) or _attempts(status, cause)
     if status.orphaned:
         return _finished(task, cause, State.CANCELLED, attempts=attempts)
-    return replace(
+    return evolve(
         task,
-        status=replace(
+        status=evolve(
             status,
             status=State.QUEUED,
             assigned_to=None,
@@ -99,9 +100,9 @@ def _queued(task: Task, cause: Cause, **changes: Any) -> Task:
 def _finished(task: Task, cause: Cause, state: State, **changes: Any) -> Task:
     status = task.status
     attempts = changes.pop("attempts", None) or _attempts(status, cause)
-    return replace(
+    return evolve(
         task,
-        status=replace(
+        status=evolve(
             status,
             status=state,
             assigned_to=None,
@@ -118,9 +119,9 @@ def _finished(task: Task, cause: Cause, state: State, **changes: Any) -> Task:
 
 
 def assign(task: Task, cause: Cause) -> Task:
-    return replace(
+    return evolve(
         task,
-        status=replace(
+        status=evolve(
             task.status,
             status=State.ASSIGNED,
             generation=task.status.generation + 1,
@@ -138,13 +139,13 @@ def assign(task: Task, cause: Cause) -> Task:
 
 
 def start(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, status=State.WORKING, started_at=cause.now.wall))
+    return evolve(task, status=evolve(task.status, status=State.WORKING, started_at=cause.now.wall))
 
 
 def _taken_back(task: Task) -> Status:
     """Undo what the hub did when it gave the attempt up: the agent speaks as if its lease had held."""
     status = task.status
-    return replace(
+    return evolve(
         status,
         assigned_to=status.last_owner,
         retry_count=_refunded(status),
@@ -156,18 +157,18 @@ def _taken_back(task: Task) -> Status:
 
 
 def start_late(task: Task, cause: Cause) -> Task:
-    return replace(
+    return evolve(
         task,
-        status=replace(_taken_back(task), status=State.WORKING, started_at=cause.now.wall, assigned_at=cause.now.wall),
+        status=evolve(_taken_back(task), status=State.WORKING, started_at=cause.now.wall, assigned_at=cause.now.wall),
     )
 
 
 def block(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, status=State.BLOCKED, question=cause.question))
+    return evolve(task, status=evolve(task.status, status=State.BLOCKED, question=cause.question))
 
 
 def block_late(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(_taken_back(task), status=State.BLOCKED, question=cause.question))
+    return evolve(task, status=evolve(_taken_back(task), status=State.BLOCKED, question=cause.question))
 
 
 def same(task: Task, cause: Cause) -> Task:
@@ -214,9 +215,9 @@ def finish(task: Task, cause: Cause) -> Task:
     if not task.spec.review:
         return _finished(task, cause, State.DONE, result=cause.result, retry_count=refunded, question=None)
     status = task.status
-    return replace(
+    return evolve(
         task,
-        status=replace(
+        status=evolve(
             status,
             status=State.IN_REVIEW,
             assigned_to=None,
@@ -249,51 +250,51 @@ def delete(task: Task, cause: Cause) -> Task:
 
 
 def hide(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, deleted=True))
+    return evolve(task, status=evolve(task.status, deleted=True))
 
 
 def record_answer(task: Task, cause: Cause) -> Task:
     if cause.answer is None or cause.answer in task.status.answers:
         return task
-    return replace(task, status=replace(task.status, answers=(*task.status.answers, cause.answer)))
+    return evolve(task, status=evolve(task.status, answers=(*task.status.answers, cause.answer)))
 
 
 def answer_blocked(task: Task, cause: Cause) -> Task:
     answered = record_answer(task, cause)
     if cause.keeps_slot:
-        return replace(answered, status=replace(answered.status, status=State.WORKING, question=None))
+        return evolve(answered, status=evolve(answered.status, status=State.WORKING, question=None))
     return _queued(answered, cause, preferred=task.status.assigned_to)
 
 
 def orphan(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, orphaned=True, reason=cause.reason))
+    return evolve(task, status=evolve(task.status, orphaned=True, reason=cause.reason))
 
 
 def want_again(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, orphaned=False, reason="")) if task.status.orphaned else task
+    return evolve(task, status=evolve(task.status, orphaned=False, reason="")) if task.status.orphaned else task
 
 
 def edit(task: Task, cause: Cause) -> Task:
     """Take a new specification over; its retries count from now on, and those spent stay spent (S10)."""
     if cause.held is not None:
-        task = replace(task, status=replace(task.status, held=cause.held))
+        task = evolve(task, status=evolve(task.status, held=cause.held))
     if cause.spec is None:
         return task
     most = cause.retries.max if cause.spec.max_retries is None else cause.spec.max_retries
-    status = replace(task.status, spec=cause.spec.blob, max_retries=max(most, task.status.retry_count))
-    return replace(task, spec=cause.spec, status=status)
+    status = evolve(task.status, spec=cause.spec.blob, max_retries=max(most, task.status.retry_count))
+    return evolve(task, spec=cause.spec, status=status)
 
 
 def record_rerun(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, rerun=task.spec.rerun))
+    return evolve(task, status=evolve(task.status, rerun=task.spec.rerun))
 
 
 def rerun(task: Task, cause: Cause) -> Task:
     """Open a finished task again: retries 0, exclusions and last owner cleared; its attempts stay on record."""
-    task = edit(replace(task, status=replace(task.status, retry_count=0)), cause)
-    return replace(
+    task = edit(evolve(task, status=evolve(task.status, retry_count=0)), cause)
+    return evolve(
         task,
-        status=replace(
+        status=evolve(
             task.status,
             status=State.QUEUED,
             assigned_to=None,
@@ -321,9 +322,9 @@ def ask_changes(task: Task, cause: Cause) -> Task:
     last = status.attempts[-1] if status.attempts else None
     attempts = status.attempts
     if last is not None and last.generation == status.generation:
-        attempts = (*attempts[:-1], replace(last, end=End.CHANGES_ASKED, reason=cause.reason))
+        attempts = (*attempts[:-1], evolve(last, end=End.CHANGES_ASKED, reason=cause.reason))
     reviews = status.reviews if cause.decision is None else (*status.reviews, cause.decision)
-    back = replace(
+    back = evolve(
         status,
         status=State.QUEUED,
         preferred=status.last_owner,
@@ -335,17 +336,17 @@ def ask_changes(task: Task, cause: Cause) -> Task:
         attempts=attempts,
     )
     if status.orphaned:
-        back = replace(back, status=State.CANCELLED, completed_at=cause.now.wall, preferred=None)
-    return replace(task, status=back)
+        back = evolve(back, status=State.CANCELLED, completed_at=cause.now.wall, preferred=None)
+    return evolve(task, status=back)
 
 
 def raise_generation(task: Task, cause: Cause) -> Task:
-    return replace(task, status=replace(task.status, generation=task.status.generation + RESCUE_STEP))
+    return evolve(task, status=evolve(task.status, generation=task.status.generation + RESCUE_STEP))
 
 
 def requeue_for_new_hub(task: Task, cause: Cause) -> Task:
-    owned = replace(cause, own_word=True)
-    back = _queued(task, owned) if task.owned else replace(task, status=replace(task.status, last_owner=None))
+    owned = evolve(cause, own_word=True)
+    back = _queued(task, owned) if task.owned else evolve(task, status=evolve(task.status, last_owner=None))
     return raise_generation(back, cause)
 
 

@@ -5,7 +5,6 @@ indexes in step with values; it decides nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Live
@@ -15,6 +14,7 @@ from coordinator.core.policy import Policy
 from coordinator.core.queue import ReadyQueue
 from coordinator.core.task import Spec, Task
 from coordinator.core.timers import Timers
+from coordinator.core.values import evolve
 
 
 class Memory:
@@ -119,23 +119,23 @@ class Memory:
     def put_spec(self, spec: AgentSpec) -> None:
         """Take over what an agent's file says."""
         agent = self.agents.get(spec.id)
-        self._put_agent(replace(agent, spec=spec) if agent else Agent(spec, AgentRecord(spec.id)))
+        self._put_agent(evolve(agent, spec=spec) if agent else Agent(spec, AgentRecord(spec.id)))
 
     def put_record(self, record: AgentRecord) -> None:
         """Take over what the hub recorded of an agent; an agent without a file stands disabled."""
         agent = self.agents.get(record.id)
-        self._put_agent(replace(agent, record=record) if agent else Agent(AgentSpec(record.id, disabled=True), record))
+        self._put_agent(evolve(agent, record=record) if agent else Agent(AgentSpec(record.id, disabled=True), record))
 
     def set_live(self, agent_id: str, **changes: Any) -> Agent:
         """Change what is known of an agent's presence; return its new value."""
         agent = self.agents[agent_id]
-        return self._put_agent(replace(agent, live=replace(agent.live, **changes)))
+        return self._put_agent(evolve(agent, live=evolve(agent.live, **changes)))
 
     def forget_session(self, agent_id: str) -> Agent:
         """Put an agent offline, keeping only what outlives a session."""
         live = self.agents[agent_id].live
         return self._put_agent(
-            replace(
+            evolve(
                 self.agents[agent_id],
                 live=Live(slot=live.slot, failures=live.failures, busy_count=live.busy_count, wakes=live.wakes),
             )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -259,9 +260,16 @@ def deadline(node: object) -> int:
 
 def write_time(ms: int) -> str:
     """Return ``2026-11-22T11:22:33.123Z`` for ms since the epoch; years outside 1970 to 9999 become the edge."""
-    ms = min(max(ms, 0), LAST_MS)
-    moment = _EPOCH + timedelta(milliseconds=ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    days, ms = divmod(min(max(ms, 0), LAST_MS), DAY_MS)
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{_day(days)}T{minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{ms:03}Z"
+
+
+@lru_cache(256)
+def _day(days: int) -> str:
+    """Return ``2026-11-22`` for days since the epoch."""
+    return f"{_EPOCH + timedelta(days=days):%Y-%m-%d}"
 
 
 def choice(*words: str) -> Callable[[object], str]:

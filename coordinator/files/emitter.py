@@ -29,6 +29,11 @@ _UNSAFE_IN_BLOCK = re.compile(
 #: Keys longer than this are written with ``?``: parsers look for the colon within 1,024 characters only.
 _SIMPLE_KEY = 120
 _MAX_DIGITS = 4_000
+#: Whole numbers of fewer bits are read back as they are.
+_SMALL_BITS = 64
+
+#: The hexadecimal digits that no number has, not even as an exponent.
+_HEX_LETTERS = frozenset("abcdf")
 
 Lines = list[str]
 
@@ -246,7 +251,7 @@ def _text(out: Lines, key: str, value: str) -> None:
 def _hex(out: Lines, key: str, value: str) -> None:
     """Write an object id, in quotes when some reader would take it for a number (``12e45``)."""
     if value:
-        out.append(f"{key}: {value}" if set(value) & set("abcdf") else f"{key}: {quoted(value)}")
+        out.append(f"{key}: {quoted(value)}" if _HEX_LETTERS.isdisjoint(value) else f"{key}: {value}")
 
 
 def _words(out: Lines, key: str, values: tuple[str, ...]) -> None:
@@ -317,10 +322,16 @@ def fits_block(text: str) -> bool:
 def scalar(value: Any) -> str:
     """Return one value on one line; an empty list or mapping too."""
     match value:
+        case str():
+            if len(value) < 200 and _PLAIN.match(value) and value.lower() not in _MEANING:
+                return str(value)
+            return quoted(value)
         case None:
             return "null"
         case bool():
             return "true" if value else "false"
+        case int() if value.bit_length() < _SMALL_BITS:
+            return str(value)
         case int():
             text = str(value) if value.bit_length() < _MAX_DIGITS * 3 else hex(value)
             return text if plain_number(text) == value else quoted(text)
@@ -331,10 +342,7 @@ def scalar(value: Any) -> str:
         case list() | tuple():
             return "[]"
         case _:
-            text = str(value)
-            if len(text) < 200 and _PLAIN.match(text) and text.lower() not in _MEANING:
-                return text
-            return quoted(text)
+            return scalar(str(value))
 
 
 def quoted(text: str) -> str:

@@ -56,25 +56,32 @@ def _folder(task: Task) -> str:
 
 def files_of(task: Task | None) -> dict[str, bytes]:
     """Return every file of one task: status, a hub-made specification, a result too large for the status."""
-    if task is None:
-        return {}
-    folder = _folder(task)
-    alone = stands_alone(task.status.result)
-    result_file = f"{task.id}.result.json" if alone else ""
-    files = {f"{folder}/{task.id}.yaml": emit_status(task.status, result_file)}
-    if alone and task.status.result is not None:
-        files[f"{folder}/{result_file}"] = emit_result(task.status.result)
-    if task.spec.origin is not Origin.FILE:
-        path = f"{folder}/{task.id}.spec.yaml" if task.finished else f"{SPEC_FOLDERS[task.spec.origin]}/{task.id}.yaml"
-        files[path] = emit_spec(task.spec)
-    return files
+    return {path: write() for path, (_, write) in _unwritten(task).items()}
 
 
 def changes(before: Task | None, after: Task) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return what a transition writes and what it deletes; ``before`` is None for a new task."""
-    old, new = files_of(before), files_of(after)
-    puts = {path: data for path, data in new.items() if old.get(path) != data}
+    old, new = _unwritten(before), _unwritten(after)
+    puts = {path: write() for path, (said, write) in new.items() if path not in old or old[path][0] != said}
     return puts, tuple(path for path in old if path not in new)
+
+
+def _unwritten(task: Task | None) -> dict[str, tuple[object, Callable[[], bytes]]]:
+    """Return, for every file of one task, the value that it says and how that is written: most are not."""
+    if task is None:
+        return {}
+    spec, status, folder = task.spec, task.status, _folder(task)
+    alone = stands_alone(status.result)
+    result_file = f"{spec.id}.result.json" if alone else ""
+    files: dict[str, tuple[object, Callable[[], bytes]]] = {
+        f"{folder}/{spec.id}.yaml": (status, lambda: emit_status(status, result_file))
+    }
+    if alone and (result := status.result) is not None:
+        files[f"{folder}/{result_file}"] = (result, lambda: emit_result(result))
+    if spec.origin is not Origin.FILE:
+        path = f"{folder}/{spec.id}.spec.yaml" if task.finished else f"{SPEC_FOLDERS[spec.origin]}/{spec.id}.yaml"
+        files[path] = (spec, lambda: emit_spec(spec))
+    return files
 
 
 def record_path(name: str) -> str:

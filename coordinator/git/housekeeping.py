@@ -106,7 +106,7 @@ class Housekeeping:
         self._troubles: dict[Step, Trouble] = {}
         self._lock = WritersLock(repo.agentcom_dir / "housekeeping.lock")
         self._packs = repo.common_dir / "objects" / "pack"
-        self._leash = Leash()
+        self._leash = Leash(last=True)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         #: Git's temporary files at the last look, and those that a failed step of ours may have left.

@@ -8,6 +8,7 @@ still names the file it locked, and otherwise locks the one that is there now, o
 """
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -127,6 +128,13 @@ class HubLock:
         return stat.st_dev, stat.st_ino
 
     def _write(self, holder: Holder) -> None:
+        """Write down who holds the lock; on a full disk nobody is named, and the lock holds all the same."""
         temporary = self._info.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(holder)) + "\n", encoding="utf-8")
-        temporary.replace(self._info)
+        try:
+            temporary.write_text(json.dumps(asdict(holder)) + "\n", encoding="utf-8")
+            temporary.replace(self._info)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            for path in (temporary, self._info):
+                path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ as trailers, trailers always can. It knows no task and no event, and it runs no 
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 #: Longest subject, in characters.
 MAX_SUBJECT = 200
@@ -94,6 +95,7 @@ def one_line(text: str) -> str:
     return " ".join(_drop_controls(text).split())
 
 
+@lru_cache(1024)
 def clean_name(name: str, fallback: str) -> str:
     """Return a name that may stand in a commit: no control characters, ``<`` or ``>``, at most 200 characters.
 
@@ -106,11 +108,13 @@ def clean_name(name: str, fallback: str) -> str:
     raise AssertionError("unreachable: the last candidate is never empty")
 
 
+@lru_cache(1024)
 def clean_email(email: str) -> str:
     """Return an address that may stand in a commit; empty becomes ``unknown@agentcom.invalid``."""
     return _EMAIL_FORBIDDEN.sub("", _drop_controls(email))[:MAX_NAME] or "unknown@agentcom.invalid"
 
 
+@lru_cache(1024)
 def _trailer(key: str, value: str) -> str:
     if _TRAILER.fullmatch(f"{key}: ") is None:
         raise ValueError(f"{key!r} is no trailer key: letters, digits and '-' only")

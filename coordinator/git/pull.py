@@ -11,6 +11,7 @@ lost. It never merges: a state branch that does not hold the source's last commi
 import time
 from dataclasses import dataclass
 
+from coordinator.git.remotes import hub_remote
 from coordinator.git.repo import STATE_REF, Repo, is_ancestor, read_ref
 from coordinator.git.run import GitError, git, git_as_person
 from coordinator.git.worktree import head_of, under_way
@@ -87,6 +88,9 @@ def _check(repo: Repo, source_ref: str) -> tuple[str, str]:
     if head != source_ref:
         now = "no branch is checked out" if head is None else f"{head.removeprefix('refs/heads/')} is checked out"
         raise CannotPull(f"{now}, but AgentCom reads {branch}: run `git switch {branch}` and try again")
+    hubs = hub_remote(repo)
+    if hubs is not None:
+        raise CannotPull(f"the hub works with a remote: the trail is {_trail(repo, hubs)}")
     remote = _upstream_remote(repo, branch)
     if remote is not None:
         raise CannotPull(

@@ -159,16 +159,24 @@ def read_ref(repo: Repo, ref: str) -> str | None:
     return None
 
 
-def trail_ref(repo: Repo) -> str:
+def tracking_ref(remote: str, ref: str) -> str:
+    """Return where a clone keeps what it knows of a remote's branch ``ref``: ``refs/remotes/origin/main``."""
+    return f"refs/remotes/{remote}/{ref.removeprefix('refs/heads/')}"
+
+
+def trail_ref(repo: Repo, remote: str | None = None) -> str:
     """Return where this clone sees the hub's branch: its own one, else that of a remote as it was fetched last.
+
+    The hub's ``remote`` comes before any other, then ``origin``.
 
     Without either it is the own one, which does not exist yet. Raises GitError when refs cannot be read.
     """
     if read_ref(repo, STATE_REF) is None:
         out = git("for-each-ref", "--format=%(refname)", "refs/remotes/*/agentcom/state", git_dir=repo.common_dir)
         names = out.decode("utf-8", "surrogateescape").split()
+        first = (f"refs/remotes/{name}/agentcom/state" for name in (remote, "origin") if name)
         if names:
-            return "refs/remotes/origin/agentcom/state" if "refs/remotes/origin/agentcom/state" in names else names[0]
+            return next((name for name in first if name in names), names[0])
     return STATE_REF
 
 

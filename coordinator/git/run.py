@@ -82,21 +82,27 @@ class GitError(Exception):
     """A git command failed.
 
     ``argv`` is what was asked (without the fixed options), ``code`` the exit status (None: it ran out of time or could
-    not be started), ``stderr`` what git said, ``pid`` the process that said it (0: none was started).
+    not be started), ``stderr`` what git said, ``pid`` the process that said it (0: none was started), ``stdout`` what
+    it printed.
     """
 
-    def __init__(self, argv: Sequence[str], code: int | None, stderr: str, pid: int = 0) -> None:
+    def __init__(self, argv: Sequence[str], code: int | None, stderr: str, pid: int = 0, stdout: bytes = b"") -> None:
         self.argv = tuple(argv)
         self.code = code
         self.stderr = stderr.strip()
         self.pid = pid
+        self.stdout = stdout
         super().__init__(f"git {' '.join(self.argv)}: {self.stderr[-_STDERR_SHOWN:] or f'exit status {code}'}")
 
 
 class Leash:
-    """Holds the git commands of one thread, so that another one can end them; pulled, it lets none start any more."""
+    """Holds the git commands of one thread, so that another one can end them; pulled, it lets none start any more.
 
-    def __init__(self) -> None:
+    ``last``: they run behind everything that wants processor or disk.
+    """
+
+    def __init__(self, *, last: bool = False) -> None:
+        self.last = last
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self.pulled = False
@@ -142,14 +148,14 @@ def git(
     its top: git then runs in /); ``cwd`` lets git find it.
     ``config`` are further ``key=value`` options, ``env`` further variables, ``timeout`` is in seconds, ``pass_fds`` are
     open files (locks) that git keeps open as long as it runs. With ``check`` false a failing command returns what it
-    printed. With a ``leash`` it runs behind everything that wants processor or disk, and another thread may end it.
-    Raises GitError; a command out of time is killed with everything it started.
+    printed. With a ``leash`` another thread may end it. Raises GitError; a command out of time is killed with
+    everything it started.
     """
     options = [item for option in (*FIXED_OPTIONS, *config) for item in ("-c", option)]
     place = [] if git_dir is None else [f"--git-dir={git_dir.absolute()}"]
     if git_dir is not None and cwd is None:
         cwd = Path("/")  # where this process stands may be a folder of git_dir's work tree: paths would count from it
-    command = [*(_last_in_line() if leash is not None else ()), "git", *options, *place, *argv]
+    command = [*(_last_in_line() if leash is not None and leash.last else ()), "git", *options, *place, *argv]
     return _run(command, argv, cwd, input, timeout, hub_env(env), check, pass_fds, leash)
 
 
@@ -254,7 +260,7 @@ def _run(
                 leash.take_off(process)
     if check and process.returncode:
         said = err if err.strip() else out[-_STDERR_SHOWN:]  # fsck says on its standard output what is missing
-        raise GitError(argv, process.returncode, said.decode("utf-8", "replace"), process.pid)
+        raise GitError(argv, process.returncode, said.decode("utf-8", "replace"), process.pid, out)
     return out
 
 

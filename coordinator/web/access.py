@@ -6,7 +6,6 @@ mistake that a test finds by walking ``declared``.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -19,59 +18,44 @@ from coordinator.web.auth import Principal
 P = ParamSpec("P")
 
 
-class Need(IntEnum):
-    """What a principal must at least be."""
-
-    READER = 1
-    AGENT = 2
-    COORDINATOR = 3
-    ADMIN = 4
-
-
-_RANK: Mapping[Role, Need] = {
-    Role.READER: Need.READER,
-    Role.AGENT: Need.AGENT,
-    Role.COORDINATOR: Need.COORDINATOR,
-}
-
 #: What each frame of PROTOCOL 1.5 needs; frames about tasks are bound to their owner by the core.
-FRAMES: Mapping[str, Need] = {
-    "message": Need.AGENT,
-    "status": Need.AGENT,
-    "list_agents": Need.READER,
-    "list_channels": Need.READER,
-    "channel_subscribe": Need.AGENT,
-    "channel_unsubscribe": Need.AGENT,
-    "channel_publish": Need.AGENT,
-    "channel_history": Need.READER,
+FRAMES: Mapping[str, Role] = {
+    "message": Role.AGENT,
+    "status": Role.AGENT,
+    "list_agents": Role.READER,
+    "list_channels": Role.READER,
+    "channel_subscribe": Role.AGENT,
+    "channel_unsubscribe": Role.AGENT,
+    "channel_publish": Role.AGENT,
+    "channel_history": Role.READER,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a route needs. ``own`` names the part of its path that must be the caller itself; the admin may anyway."""
+    """What a route needs: at least this role, None for the admin alone.
 
-    need: Need
+    ``own`` names the part of its path that must be the caller itself; the admin may anyway.
+    """
+
+    role: Role | None
     own: str | None = None
-
-
-def rank(role: Role | None) -> Need:
-    """Return where a role stands on the ladder; None is the admin of this machine."""
-    return Need.ADMIN if role is None else _RANK[role]
 
 
 def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
     """Tell whether a principal may use a route with these parts of its path."""
-    if rank(principal.role) < rule.need:
+    if principal.admin:
+        return True
+    if rule.role is None or not principal.may(rule.role):
         return False
-    return rule.own is None or principal.admin or parts.get(rule.own) == principal.agent
+    return rule.own is None or parts.get(rule.own) == principal.agent
 
 
 def requires(
-    need: Need, *, own: str | None = None
+    role: Role | None, *, own: str | None = None
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
-    """Declare what a Flask view needs: others get 403. ``g.principal`` is who asks."""
-    rule = Rule(need, own)
+    """Declare what a Flask view needs, None for the admin alone: others get 403. ``g.principal`` is who asks."""
+    rule = Rule(role, own)
 
     def declare(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
@@ -88,7 +72,9 @@ def requires(
 
 def forbidden(rule: Rule) -> ResponseReturnValue:
     """Return the answer to somebody who may not."""
-    hint = f"this needs the role {rule.need.name.lower()}"
+    hint = "this takes the admin's token"
+    if rule.role is not None:
+        hint = f"this takes a token of the role {rule.role}, or the admin's"
     if rule.own is not None:
         hint += "; an agent may do it for itself alone"
     return jsonify(error="forbidden", hint=hint), 403

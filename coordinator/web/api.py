@@ -1,4 +1,4 @@
-"""The HTTP API in Flask: read-only views of tasks and agents (PROTOCOL 2).
+"""The HTTP API in Flask: views of tasks and agents, and the one word "look now" (PROTOCOL 2).
 
 Handlers are short, run in worker threads and never touch the hub's memory: they ask its loop, with a time limit.
 """
@@ -11,10 +11,12 @@ from typing import Any, Protocol, TypeVar
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from coordinator.core.agent import Role
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
 from coordinator.web import present
+from coordinator.web.access import requires
 from coordinator.web.auth import Doorkeeper, Principal
 
 T = TypeVar("T")
@@ -50,6 +52,8 @@ class View(Protocol):
     def agents(self) -> list[dict[str, Any]]: ...
 
     async def look_at_work_tree(self) -> None: ...
+
+    async def reconcile(self) -> dict[str, Any]: ...
 
     def summary(self) -> dict[str, Any]: ...
 
@@ -174,6 +178,14 @@ def _blueprint(view: View, bridge: Bridge) -> Blueprint:
             return {"schema_version": SCHEMA_VERSION, **view.summary()}
 
         return jsonify(bridge.ask(read))
+
+    @api.post("/reconcile")
+    @requires(Role.COORDINATOR)
+    def reconcile() -> Response:
+        async def look() -> dict[str, Any]:
+            return {"schema_version": SCHEMA_VERSION, **await view.reconcile()}
+
+        return jsonify(bridge.ask(look))
 
     return api
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from coordinator.core.agent import Agent
+from coordinator.core.agent import Agent, Role
 from coordinator.core.timers import Now
 from coordinator.web import volumes
-from coordinator.web.access import Need, requires
+from coordinator.web.access import requires
 from coordinator.web.api import Bridge
 from coordinator.web.asked import answer_errors
 from coordinator.web.postroom import Postroom
@@ -30,7 +30,7 @@ def blueprint(postroom: Postroom, agents: Mapping[str, Agent], now: Callable[[],
         ]
 
     @api.get("/summary")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def summary() -> Answer:
         async def read() -> dict[str, Any]:
             at = now().wall
@@ -39,7 +39,7 @@ def blueprint(postroom: Postroom, agents: Mapping[str, Agent], now: Callable[[],
         return jsonify(bridge.ask(read))
 
     @api.get("/agents")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def by_agent() -> Answer:
         async def read() -> list[dict[str, Any]]:
             at = now().wall
@@ -48,7 +48,7 @@ def blueprint(postroom: Postroom, agents: Mapping[str, Agent], now: Callable[[],
         return jsonify(bridge.ask(read))
 
     @api.get("/agents/<agent_id>/hourly")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def hourly(agent_id: str) -> Answer:
         async def read() -> list[dict[str, Any]] | None:
             if not postroom.known(agent_id):

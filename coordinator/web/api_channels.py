@@ -2,7 +2,8 @@
 
 from flask import Blueprint, Response, g, jsonify
 
-from coordinator.web.access import Need, requires
+from coordinator.core.agent import Role
+from coordinator.web.access import requires
 from coordinator.web.api import Bridge
 from coordinator.web.asked import Wrong, answer_errors, body, caller, number, written
 from coordinator.web.mail.letters import channel_json, post_json
@@ -18,37 +19,37 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
     answer_errors(api)
 
     @api.get("/channels")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def channels() -> Answer:
         return jsonify(channels=[channel_json(channel) for channel in bridge.ask(postroom.channels)])
 
     @api.post("/channels")
-    @requires(Need.AGENT)
+    @requires(Role.AGENT)
     def create() -> Answer:
         said, maker = body(ChannelBody), caller()
         name = bridge.ask(lambda: postroom.create(said.name, said.description, maker))
         return jsonify(status="created", channel=name), 201
 
     @api.get("/channels/<channel>")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def show(channel: str) -> Answer:
         return jsonify(channel_json(bridge.ask(lambda: postroom.channel(channel)), whole=True))
 
     @api.post("/channels/<channel>/subscribe")
-    @requires(Need.AGENT)
+    @requires(Role.AGENT)
     def subscribe(channel: str) -> Answer:
         agent_id = _reader()
         name, new = bridge.ask(lambda: postroom.subscribe(agent_id, channel))
         return jsonify(status="subscribed" if new else "already_subscribed", channel=name)
 
     @api.post("/channels/<channel>/unsubscribe")
-    @requires(Need.AGENT)
+    @requires(Role.AGENT)
     def unsubscribe(channel: str) -> Answer:
         agent_id = _reader()
         return jsonify(status="unsubscribed", channel=bridge.ask(lambda: postroom.unsubscribe(agent_id, channel)))
 
     @api.post("/channels/<channel>/publish")
-    @requires(Need.AGENT)
+    @requires(Role.AGENT)
     def publish(channel: str) -> Answer:
         said, sender = body(PublishBody), caller()
         sent = written(
@@ -59,14 +60,14 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
         return jsonify(status="published", seq=sent.channel_seq)
 
     @api.get("/channels/<channel>/history")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def history(channel: str) -> Answer:
         since, limit = number("since", 0) or 0, number("limit", LIMIT) or 1
         name, posts = bridge.ask(lambda: postroom.history(channel, since, limit))
         return jsonify(channel=name, messages=[post_json(post) for post in posts], count=len(posts))
 
     @api.get("/agents/<agent_id>/subscriptions")
-    @requires(Need.READER)
+    @requires(Role.READER)
     def subscriptions(agent_id: str) -> Answer:
         async def read() -> list[str] | None:
             return await postroom.subscriptions(agent_id) if postroom.known(agent_id) else None

@@ -12,6 +12,7 @@ from coordinator.core.agent import Agent, Role, Token
 
 #: What every token starts with.
 TOKEN_PREFIX = "ac_"  # noqa: S105 - not a secret
+_RANK = (Role.READER, Role.AGENT, Role.COORDINATOR)
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
 
@@ -25,6 +26,10 @@ class Principal:
     @property
     def admin(self) -> bool:
         return self.role is None
+
+    def may(self, role: Role) -> bool:
+        """Tell whether this is ``role`` or more (PROTOCOL 2): admin > coordinator > agent > reader."""
+        return self.role is None or _RANK.index(self.role) >= _RANK.index(role)
 
 
 ADMIN = Principal(None)

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from coordinator.core.agent import Agent, Session
 from coordinator.web import access
+from coordinator.web.auth import Principal
 from coordinator.web.mail.letters import Declined, Unavailable, channel_json, post_json
 from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Here, Line
@@ -45,10 +46,9 @@ class Chat:
         here = self._presence.get(agent_id)
         if here is None or not isinstance(frame, frames.Chat):
             return False
-        rule = access.Rule(access.FRAMES[frame.type])
-        agent = self._agents.get(agent_id)
-        if agent is None or access.rank(agent.spec.role) < rule.need:
-            detail = f"{frame.type} needs the role {rule.need.name.lower()}"
+        role, agent = access.FRAMES[frame.type], self._agents.get(agent_id)
+        if agent is None or not Principal(agent.spec.role, agent_id).may(role):
+            detail = f"{frame.type} takes the role {role}"
             here.line.put(frames.Error(error="forbidden", detail=detail).encode())
         elif here.waiting >= MOST_WAITING:
             detail = f"{MOST_WAITING} frames wait for their answer"

@@ -37,7 +37,7 @@ SILENT_BUSY = 240.0
 #: What may wait for a slow reader before it is cut off.
 QUEUE_FRAMES = 64
 QUEUE_BYTES = 256 * 1024
-#: How long one frame may take to leave, in seconds.
+#: How long one frame may take to leave, in seconds; twice as long when it begins just after a look.
 SEND_WITHIN = 10.0
 CLOSE_SLOW = 1013
 CLOSE_GOING = 1001
@@ -74,14 +74,20 @@ class Cut(Exception):
 
 @dataclass(slots=True)
 class _Line:
-    """One open socket of an identified agent."""
+    """One open socket of an identified agent.
+
+    ``heard_at`` is when its last frame came, ``sending_since`` when one began to leave that has not left yet, both on
+    the loop's clock.
+    """
 
     agent: str
     session: str
     instance: str | None
     transmit: Transmit
+    heard_at: float
     queue: deque[str] = field(default_factory=deque)
     queued_bytes: int = 0
+    sending_since: float | None = None
     something: asyncio.Event = field(default_factory=asyncio.Event)
     cut: Cut | None = None
 
@@ -100,6 +106,12 @@ class _Line:
         self.queue.append(text)
         self.queued_bytes += len(text)
         self.something.set()
+
+    async def say(self, text: str, now: float) -> None:
+        """Let a frame leave; ``now`` is the loop's time."""
+        self.sending_since = now
+        await self.transmit({"type": "websocket.send", "text": text})
+        self.sending_since = None
 
     def end(self, cut: Cut) -> None:
         """Close the socket once what is queued has gone out."""
@@ -185,7 +197,7 @@ class Sessions:
             raise Cut(frames.CLOSE_UNAUTHORIZED, refused.code, error) from None
         self._make_room(agent.id, frame.instance_id)
         session = session_of(frame, secrets.token_hex(8), now)
-        line = _Line(agent.id, session.id, frame.instance_id, transmit)
+        line = _Line(agent.id, session.id, frame.instance_id, transmit, asyncio.get_running_loop().time())
         self._lines[agent.id] = line
         parked = (agent.record.parked_reason or "parked") if agent.record.parked else None
         hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)
@@ -217,69 +229,78 @@ class Sessions:
             _log.info("%s disconnected (session %s)", line.agent, line.session)
 
     async def _converse(self, line: _Line, receive: Receive) -> None:
-        writer = asyncio.create_task(self._write(line))
-        reader = asyncio.create_task(self._read(line, receive))
+        parts = self._write(line), self._read(line, receive), self._watch(line)
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
-            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (writer, reader):
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(writer, reader, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
         raise _Gone
 
     async def _write(self, line: _Line) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await line.something.wait()
             line.something.clear()
             while line.queue:
                 text = line.queue.popleft()
                 line.queued_bytes -= len(text)
-                try:
-                    async with asyncio.timeout(SEND_WITHIN):  # wait_for may swallow that this task is cancelled
-                        await line.transmit({"type": "websocket.send", "text": text})
-                except TimeoutError:
-                    raise Cut(CLOSE_SLOW, "too slow") from None
+                await line.say(text, loop.time())
             if line.cut is not None:
                 raise line.cut
 
     async def _read(self, line: _Line, receive: Receive) -> None:
-        while True:
-            self._hear(line, await self._next(line, receive))
-
-    async def _next(self, line: _Line, receive: Receive) -> str:
-        """Return the next frame; how long it may take is judged when the time is up, by what the agent does then."""
         loop = asyncio.get_running_loop()
-        since = loop.time()
-        coming = asyncio.ensure_future(_text(receive))
-        try:
-            while not coming.done():
-                agent = self._agents.get(line.agent)
-                patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
-                left = since + patience - loop.time()
-                if left <= 0:
-                    raise Cut(CLOSE_GOING, f"silent for {patience:g} s")
-                await asyncio.wait({coming}, timeout=left)
-            return coming.result()
-        finally:
-            coming.cancel()
+        while True:
+            text = await _text(receive)
+            line.heard_at = loop.time()
+            answer = self._hear(line, text)
+            if answer is None:
+                continue
+            if line.queue or line.sending_since is not None:
+                line.put(answer)
+            else:  # at once: to wake the writer takes as long as to answer
+                await line.say(answer, line.heard_at)
 
-    def _hear(self, line: _Line, text: str) -> None:
+    async def _watch(self, line: _Line) -> None:
+        """End a silent session, and one whose reader is too slow for a frame.
+
+        How long silence may last is judged when the time is up, by what the agent does then. One sleep for many frames:
+        a timer for each of them costs more than reading it.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if line.sending_since is not None and line.sending_since + SEND_WITHIN <= loop.time():
+                raise Cut(CLOSE_SLOW, "too slow")
+            agent = self._agents.get(line.agent)
+            patience = SILENT_BUSY if agent is not None and agent.live.slot is not None else SILENT_IDLE
+            left = line.heard_at + patience - loop.time()
+            if left <= 0:
+                raise Cut(CLOSE_GOING, f"silent for {patience:g} s")
+            await asyncio.sleep(min(left, SEND_WITHIN))
+
+    def _hear(self, line: _Line, text: str) -> str | None:
+        """Hand a frame on to the hub, or return the frame that answers it here and now."""
         if len(text) > frames.MAX_PLAIN_FRAME and not any(kind in text for kind in _BIG_TYPES):
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
         frame = _parse(text)
         if isinstance(frame, frames.Error):
-            line.put(frame.encode())
-        elif isinstance(frame, frames.Ping):
-            line.put(frames.Pong(timestamp=self._desk.now().wall).encode())
-        elif len(text) > frames.MAX_PLAIN_FRAME and frame.type not in _BIG_TYPES:
+            return frame.encode()
+        if isinstance(frame, frames.Ping):
+            return frames.Pong(timestamp=self._desk.now().wall).encode()
+        if len(text) > frames.MAX_PLAIN_FRAME and frame.type not in _BIG_TYPES:
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
-        elif self._company is None or not self._company.hear(line.agent, frame):
-            word = word_of(frame)
-            if word is not None:
-                self._desk.submit(Said(line.agent, line.session, word))
+        if self._company is not None and self._company.hear(line.agent, frame):
+            return None
+        word = word_of(frame)
+        if word is not None:
+            self._desk.submit(Said(line.agent, line.session, word))
+        return None
 
 
 class _Gone(Exception):

@@ -30,7 +30,9 @@ def test_reading_commands_read_the_trail_of_the_remote_and_say_so(cloned: Clone,
 
 
 def test_no_hub_begins_a_trail_of_its_own_beside_it(cloned: Clone) -> None:
-    with pytest.raises(CannotStart, match="git branch agentcom/state origin/agentcom/state") as refused:
+    with pytest.raises(
+        CannotStart, match=r"`agentcom hub --remote origin`.*git branch agentcom/state origin/agentcom/state"
+    ) as refused:
         asyncio.run(serve(Options(cloned.path, port=0), lambda url: None))
     assert refused.value.exit_code == 78
     assert cloned.git("branch", "--list", "agentcom/*") == ""

@@ -1,6 +1,5 @@
 """Both engines of the journal, side by side: the same events give the same commits, whatever happens meanwhile."""
 
-import contextlib
 import itertools
 import os
 import shutil
@@ -11,13 +10,13 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.disks import filled, small_disk
 from support.repo import Clone, git_env, make_bare, make_repo
 
 from coordinator.git import leftovers, packwriter, reflock, statetree
@@ -423,31 +422,14 @@ def test_a_full_disk_is_read_only_until_there_is_room(tmp_path: Path) -> None:
         store = GitStore(clone.repo, engine="pack")
         store.flush((commit({"status/hub.yaml": b"1"}, clone.head()),))
         before, tip = names(clone), clone.head(STATE)
-        filler = disk / "filler"
-        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-            while file.write(bytes(4096)):
-                pass
         batch = (commit({"status/open/t-1.yaml": os.urandom(50_000)}),)
-        for _ in range(3):
-            with pytest.raises(ReadOnly, match=r"nothing was written.*No space left"):
-                store.flush(batch)
-            assert (names(clone), clone.head(STATE)) == (before, tip)
-        filler.unlink()
+        with filled(disk):
+            for _ in range(3):
+                with pytest.raises(ReadOnly, match=r"nothing was written.*No space left"):
+                    store.flush(batch)
+                assert (names(clone), clone.head(STATE)) == (before, tip)
         assert store.flush(batch) == clone.head(STATE)
         assert clone.fsck() == ""
-
-
-@contextlib.contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """Mount a disk of 2 MB; the test is skipped where this process may not mount."""
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("this process may not mount a disk")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def test_what_a_killed_flush_left_is_removed_and_what_is_not_ours_stays(store: GitStore, clone: Clone) -> None:

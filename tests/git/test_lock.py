@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from support.disks import filled, small_disk
 from support.repo import Clone, git_env, make_repo
 
 from coordinator.git.lock import HubLock, RepositoryLocked
@@ -110,3 +111,20 @@ def test_publishing_without_the_lock_is_a_bug(clone: Clone) -> None:
 def test_the_lock_is_not_in_the_work_tree(clone: Clone) -> None:
     with HubLock(clone.repo):
         assert clone.git("status", "--porcelain") == ""
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock_and_names_nobody_wrongly(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        clone = make_repo(disk / "repo", {"a": "x"})
+        with hold(clone) as dead:
+            dead.kill()
+        lock = HubLock(clone.repo)
+        with filled(disk):
+            lock.acquire()
+            assert lock.still_ours()
+            assert lock.holder() is None
+            with pytest.raises(RepositoryLocked, match="another hub"):
+                HubLock(clone.repo).acquire()
+        lock.publish("http://127.0.0.1:4000")
+        assert lock.holder() is not None
+        lock.release()

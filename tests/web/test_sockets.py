@@ -129,3 +129,18 @@ async def test_a_parked_agent_hears_why_it_gets_no_work() -> None:
     socket.say({"type": "identify", "agent_id": "a", "token": TOKEN})
     assert (await socket.hear("identified"))["parked"] == "not logged in"
     socket.serving.cancel()
+
+
+async def test_a_reader_that_takes_nothing_for_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "SEND_WITHIN", 0.01)
+    room = Room()
+    socket = await room.socket()
+    line = room.sessions._lines["a"]
+    through = line.transmit
+
+    async def stuck(message) -> None:
+        await (asyncio.Event().wait() if message["type"] == "websocket.send" else through(message))
+
+    line.transmit = stuck
+    line.put(json.dumps({"type": "drain"}))
+    assert await socket.end() == (1013, "too slow")
