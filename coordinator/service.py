@@ -88,8 +88,8 @@ class HubView:
         started_at: int,
         lookout: Lookout,
         housekeeping: Housekeeping,
-        postroom: Postroom,
         syncer: Syncer | None = None,
+        postroom: Postroom | None = None,
     ) -> None:
         self._hub = hub
         self._syncer = syncer
@@ -119,16 +119,17 @@ class HubView:
 
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
-        return [
-            {**present.agent_json(agents[name]), **self._postroom.presence.says_of(name)} for name in sorted(agents)
-        ]
+        shown = [present.agent_json(agents[name]) for name in sorted(agents)]
+        if self._postroom is None:
+            return shown
+        return [agent | self._postroom.presence.says_of(agent["agent_id"]) for agent in shown]
 
     def problem_list(self) -> list[dict[str, Any]]:
         remote = () if self._syncer is None else self._syncer.problems
         keeping = (
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
         )
-        trouble = self._postroom.trouble
+        trouble = "" if self._postroom is None else self._postroom.trouble
         mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
         return [asdict(problem) for problem in (*remote, *self._hub.problems, *keeping, *mail)]
 
@@ -280,7 +281,7 @@ async def _serve_locked(
             lambda: hub.figures.commits,
             lambda: hub.read_only is None and lock.still_ours(),
         )
-        view = HubView(hub, ground, started_at, lookout, housekeeping, postroom, syncer)
+        view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom)
         bridge = Bridge(asyncio.get_running_loop())
         mail_routes = (
             api_messages.blueprint(postroom, bridge),

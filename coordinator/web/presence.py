@@ -20,6 +20,8 @@ SIDECAR = "sidecar"
 ONLINE = "online"
 #: So many frames about comings and goings are sent in a second, over all sessions; one event always reaches some.
 TOLD_PER_SECOND = 5_000
+#: What an agent says of itself reaches everybody: so many capabilities of it, and no word longer than a frame's.
+CAPABILITIES_SHOWN = 100
 _SHOWN = ("agent_id", "name", "status", "capabilities", "connected_at", "fsm_state")
 
 
@@ -70,7 +72,8 @@ class Presence:
 
     def joined(self, agent_id: str, session: Session, frame: frames.Identify, line: Line) -> None:
         """Note that an agent is there, and tell the others."""
-        here = Here(agent_id, session, line, frame.status or ONLINE, frame.client_type != SIDECAR)
+        status = (frame.status or ONLINE)[: frames.WORD_CHARS]
+        here = Here(agent_id, session, line, status, frame.client_type != SIDECAR)
         self._here[agent_id] = here
         traces = self.traces(agent_id)
         self._traces[agent_id] = Traces(traces.connections + 1, self._now().wall)
@@ -117,7 +120,10 @@ class Presence:
         seen = present.agent_json(replace(agent, live=replace(agent.live, session=here.session)))
         if seen["fsm_state"] == AgentState.OFFLINE:  # the core hears of it in its turn
             seen["fsm_state"] = str(AgentState.IDLE)
-        return {key: seen[key] for key in _SHOWN} | {"status": here.status}
+        shown = {key: seen[key] for key in _SHOWN} | {"status": here.status}
+        shown["name"] = shown["name"][: frames.WORD_CHARS]
+        shown["capabilities"] = [word[: frames.WORD_CHARS] for word in shown["capabilities"][:CAPABILITIES_SHOWN]]
+        return shown
 
     # --- pushing
 

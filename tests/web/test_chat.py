@@ -325,6 +325,14 @@ async def test_comings_and_goings_are_told_to_the_others_and_not_to_sidecars(com
     assert quiet.said == []
 
 
+async def test_what_an_agent_says_of_itself_is_cut_before_everybody_hears_it(company) -> None:
+    room = company()
+    ada = await room.enter("ada")
+    long = "x" * 1_000
+    await room.enter("gcu", name=long, status=long, capabilities=[f"{number}{long}" for number in range(500)])
+    assert len(json.dumps(await ada.hear("agent_joined"))) < 25_000
+
+
 async def test_those_who_are_connected_are_listed_with_what_they_do(company) -> None:
     room = company()
     ada, gcu = await room.enter("ada"), await room.enter("gcu", client_type="sidecar")
