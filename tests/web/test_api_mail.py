@@ -135,6 +135,13 @@ def test_a_body_that_is_no_json_is_malformed(door: Door, data: bytes) -> None:
     assert door.ask("ada", "POST", "/api/message", data=data)[0] == 400
 
 
+def test_a_script_need_not_say_that_its_body_is_json(door: Door) -> None:
+    form = "application/x-www-form-urlencoded"
+    body = b'{"to":"gcu","payload":"a=b&c"}'
+    assert door.ask("ada", "POST", "/api/message", data=body, content_type=form)[0] == 200
+    assert door.get("gcu", "/api/mailbox/gcu")["messages"][0]["payload"] == "a=b&c"
+
+
 def test_a_body_that_is_too_large_is_refused(door: Door) -> None:
     assert door.ask("ada", "POST", "/api/message", {"payload": "x" * 600_000})[0] == 413
 
