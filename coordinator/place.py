@@ -129,11 +129,16 @@ def _write(path: Path, text: str, mode: int) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        os.write(handle, text.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    temporary.replace(path)
+        with os.fdopen(
+            handle, "wb"
+        ) as file:  # os.write may stop in the middle of the text, on a disk that is nearly full
+            file.write(text.encode())
+            file.flush()
+            os.fsync(handle)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     for folder in (path.parent, path.parent.parent):  # the upper one names the folder, which may be new
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -21,7 +21,8 @@ from coordinator.git.repo import STATE_REF
 from coordinator.hub import Hub
 from coordinator.joining import adopt, arrive, settle
 from coordinator.ports import Answer, Conflict, End
-from coordinator.service import CannotStart, HubView, Options, _part, _start
+from coordinator.service import CannotStart, HubView
+from coordinator.starting import part, start
 from coordinator.sync import Syncer
 
 #: Longest wait for something that must happen soon.
@@ -102,8 +103,7 @@ async def running(
         settle(path, str(remote))
     ground, arrival = arrive(path, None)
     with HubLock(ground.repo) as lock, ExitStack() as stack:
-        options = Options(path, take_over=take_over)
-        hub, syncer, _ = await _start(options, ground, arrival, lock, stack)
+        hub, syncer, _ = await start(ground, arrival, lock, stack, take_over=take_over)
         assert syncer is not None
         working = asyncio.create_task(hub.run())
         syncing_now = asyncio.create_task(syncer.run())
@@ -120,7 +120,7 @@ async def running(
             beating.cancel()
             hub.stop()
             ended = await asyncio.wait_for(asyncio.gather(working, return_exceptions=True), SOON)
-            ended += await _part({syncing_now}, syncer, well=not any(ended))
+            ended += await part({syncing_now}, syncer, well=not any(ended))
         for error in ended:
             if error is not None:
                 raise error
@@ -452,7 +452,7 @@ async def test_a_claim_that_came_too_late_is_made_anew_on_what_the_old_hub_wrote
         await old.look()
         await old.pushed()
         with HubLock(ground.repo) as lock, ExitStack() as stack:
-            hub, _, _ = await _start(Options(tmp_path / "two"), ground, arrival, lock, stack)
+            hub, _, _ = await start(ground, arrival, lock, stack)
             titles = {task.spec.title for task in hub.core.memory.tasks.values()}
             assert titles == {"first thing", "second thing"}
             assert bare.head(STATE_REF) == hub.tip
@@ -468,7 +468,7 @@ async def test_of_two_new_hubs_the_one_whose_claim_came_too_late_stops(
     async with running(tmp_path / "one", bare.path) as first:
         tip = first.hub.tip
         with HubLock(ground.repo) as lock, ExitStack() as stack, pytest.raises(Conflict, match="another hub"):
-            await _start(Options(tmp_path / "two"), ground, arrival, lock, stack)
+            await start(ground, arrival, lock, stack)
         assert bare.head(STATE_REF) == tip
 
 

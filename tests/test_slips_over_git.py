@@ -17,7 +17,8 @@ from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.recovery import BACKUP_REF
 from coordinator.hub import Hub
 from coordinator.ports import Conflict, Fatal
-from coordinator.service import Options, _keep, serve
+from coordinator.service import Options, serve
+from coordinator.starting import _keep
 
 STATE = "agentcom/state"
 READY = "# Backlog\n\n## Ready\n\n"
