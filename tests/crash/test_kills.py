@@ -1,6 +1,6 @@
 """kill -9 of a real hub at every named step of a transition, once and twice in a row, and at random under load.
 
-``make test`` takes the steps that leave something different behind and ten random kills (marked slow); ``make crash``
+``make test`` takes the steps that leave something different behind and six random kills (marked slow); ``make crash``
 takes all (marked crash).
 """
 
