@@ -34,15 +34,20 @@ from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
 from coordinator.trail import CannotStart, Trail, record_json
-from coordinator.web import present
+from coordinator.web import api_analytics, api_channels, api_messages, present
 from coordinator.web.api import Bridge, make_app
 from coordinator.web.asgi import Port, listen, make_server
 from coordinator.web.auth import Doorkeeper
+from coordinator.web.chat import Chat
+from coordinator.web.mail.office import Office
+from coordinator.web.postroom import Postroom
+from coordinator.web.presence import Presence
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
 
 _TRIED_AGAIN = "it is tried again; the hub goes on meanwhile"
+_TASKS_GO_ON = "tasks go on; the hub's log says more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class HubView:
         lookout: Lookout,
         housekeeping: Housekeeping,
         syncer: Syncer | None = None,
+        postroom: Postroom | None = None,
     ) -> None:
         self._hub = hub
         self._syncer = syncer
@@ -79,6 +85,7 @@ class HubView:
         self._started_at = started_at
         self._lookout = lookout
         self._housekeeping = housekeeping
+        self._postroom = postroom
 
     def now(self) -> Now:
         return self._hub.now()
@@ -100,14 +107,19 @@ class HubView:
 
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
-        return [present.agent_json(agents[name]) for name in sorted(agents)]
+        shown = [present.agent_json(agents[name]) for name in sorted(agents)]
+        if self._postroom is None:
+            return shown
+        return [agent | self._postroom.presence.says_of(agent["agent_id"]) for agent in shown]
 
     def problem_list(self) -> list[dict[str, Any]]:
         remote = () if self._syncer is None else self._syncer.problems
         keeping = (
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
         )
-        return [asdict(problem) for problem in (*remote, *self._hub.problems, *keeping)]
+        trouble = "" if self._postroom is None else self._postroom.trouble
+        mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
+        return [asdict(problem) for problem in (*remote, *self._hub.problems, *keeping, *mail)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -184,6 +196,13 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
         lock.release()
 
 
+def make_postroom(hub: Hub, ground: Ground) -> Postroom:
+    """Return the mail of a hub, kept in the data directory; nothing is opened before it is needed."""
+    agents = hub.core.memory.agents
+    office = Office(ground.place.folder, lambda: hub.now().wall)
+    return Postroom(office, Presence(agents, hub.now), agents, hub.now)
+
+
 async def _serve_locked(
     options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
 ) -> None:
@@ -197,8 +216,11 @@ async def _serve_locked(
         hub, syncer, behind = await start(ground, arrival, lock, stack, take_over=options.take_over)
         keeper = Keeper(ground, behind, lambda: hub.figures.commits)
         started_at = hub.now().wall
-        door = Doorkeeper(hub.core.memory.agents, token)
-        sessions = Sessions(hub, door, hub.core.memory.agents)
+        agents = hub.core.memory.agents
+        door = Doorkeeper(agents, token)
+        postroom = make_postroom(hub, ground)
+        hub.told = postroom.notice
+        sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
         host, port = listener.getsockname()[:2]
@@ -223,8 +245,14 @@ async def _serve_locked(
             lambda: hub.figures.commits,
             lambda: hub.read_only is None and lock.still_ours(),
         )
-        view = HubView(hub, ground, started_at, lookout, housekeeping, syncer)
-        flask = make_app(view, door, Bridge(asyncio.get_running_loop()))
+        view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom)
+        bridge = Bridge(asyncio.get_running_loop())
+        mail_routes = (
+            api_messages.blueprint(postroom, bridge),
+            api_channels.blueprint(postroom, bridge),
+            api_analytics.blueprint(postroom, agents, hub.now, bridge),
+        )
+        flask = make_app(view, door, bridge, mail_routes)
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
@@ -244,6 +272,7 @@ async def _serve_locked(
             hub.stop()
             await asyncio.to_thread(housekeeping.stop)
             results = list(await asyncio.gather(working, serving, return_exceptions=True))
+            await postroom.close()
             results += await part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()
         for result in results:

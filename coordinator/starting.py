@@ -15,7 +15,7 @@ from coordinator.files.observe import Observer
 from coordinator.files.readings import nothing
 from coordinator.git.journal import GitStore, last_observed
 from coordinator.git.lock import HubLock, RepositoryLocked
-from coordinator.git.repo import STATE_REF, GitSource, tracking_ref
+from coordinator.git.repo import STATE_REF, GitSource, read_ref, tracking_ref
 from coordinator.ground import Ground, unclear_root
 from coordinator.hub import Hub, Identity
 from coordinator.joining import CLAIMS, Arrival, adopt, beginning, give_way, judge_there, standing
@@ -40,7 +40,7 @@ def refuse_second_trail(ground: Ground) -> None:
     Raises CannotStart.
     """
     ours = None if ground.remote is None else tracking_ref(ground.remote, STATE_REF)
-    if ground.state_ref not in (STATE_REF, ours):
+    if ground.state_ref not in (STATE_REF, ours) and read_ref(ground.repo, STATE_REF) is None:
         name = ground.state_ref.removeprefix("refs/remotes/")
         raise CannotStart(
             f"{name} holds the trail of another hub: `agentcom hub --remote {name.removesuffix('/agentcom/state')}` "
@@ -64,6 +64,8 @@ def refuse_occupied(ground: Ground) -> None:
         problems = () if tip is None else source.problems(tip, first=True)
         unclear = () if problems or tip is None else unclear_root(ground.repo, tip)
     except SourceUnreadable as error:
+        if ground.place.has_written:
+            return  # nothing of the branch can be read: the hub restores it, or says that it cannot
         raise CannotStart(f"{ground.branch} cannot be read: {error}", 78) from None
     if problems:
         raise CannotStart("; ".join(problems), 78)

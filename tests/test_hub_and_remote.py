@@ -183,6 +183,15 @@ async def test_the_default_branch_is_the_remotes_and_recorded_as_everybody_calls
     assert "source: refs/heads/trunk" in other.show("status/hub.yaml", STATE_REF)
 
 
+async def test_no_trail_begins_on_a_remote_that_has_no_source_yet(tmp_path: Path) -> None:
+    empty = Clone(make_bare(tmp_path / "empty.git"))
+    with pytest.raises(CannotStart, match=r"has no branch main.*push there what people work on first") as refused:
+        async with running(tmp_path / "hub", empty.path):
+            raise AssertionError("served")
+    assert refused.value.exit_code == 78
+    assert empty.git("for-each-ref") == "", "the first branch of a forge becomes its default one"
+
+
 async def test_a_commit_that_changes_nothing_of_peoples_part_is_not_observed(
     tmp_path: Path, bare: Clone, person: Clone
 ) -> None:
@@ -502,6 +511,18 @@ async def test_a_trail_that_grew_without_a_remote_goes_there_whole(tmp_path: Pat
         assert at.tasks["first thing"].status.generation == 0
     settle(person.path, "none")
     assert arrive(person.path, None)[1] is None
+
+
+async def test_a_remote_named_while_a_hub_runs_is_refused_and_the_choice_stays(
+    tmp_path: Path, bare: Clone, person: Clone
+) -> None:
+    async with running(tmp_path / "hub", bare.path) as at:
+        for other in ("none", str(tmp_path / "other.git")):
+            with pytest.raises(CannotStart, match="stop that one first") as refused:
+                settle(at.clone.path, other)
+            assert refused.value.exit_code == 75
+            assert at.clone.git("config", "agentcom.remote") == "origin"
+            assert at.clone.git("remote") == "origin"
 
 
 async def test_a_trail_that_grew_without_a_remote_waits_until_the_remote_has_what_was_read(

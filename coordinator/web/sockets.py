@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from coordinator.core.agent import Agent
+from coordinator.core.agent import Agent, Session
 from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
 from coordinator.core.timers import Now
 from coordinator.web.auth import Doorkeeper, Refused
+from coordinator.web.presence import Line
 from coordinator.web.translate import frame_of, session_of, word_of
 from coordinator.wire import frames, plain
 
@@ -51,6 +52,18 @@ class Desk(Protocol):
     def now(self) -> Now: ...
 
 
+class Company(Protocol):
+    """Who hears of all sessions: of comings and goings, and of each frame before the core does."""
+
+    def joined(self, agent_id: str, session: Session, frame: frames.Identify, line: Line) -> None: ...
+
+    def left(self, agent_id: str, session_id: str) -> None: ...
+
+    def hear(self, agent_id: str, frame: frames.ToHub) -> bool:
+        """Take a frame that is no word about a task; tell whether it was one."""
+        ...
+
+
 class Cut(Exception):
     """The socket must be closed: ``code`` of PROTOCOL 1.1, after an error frame where there is one."""
 
@@ -78,6 +91,11 @@ class _Line:
     something: asyncio.Event = field(default_factory=asyncio.Event)
     cut: Cut | None = None
 
+    @property
+    def crowded(self) -> bool:
+        """Half of what may wait does so already."""
+        return len(self.queue) > QUEUE_FRAMES // 2 or self.queued_bytes > QUEUE_BYTES // 2
+
     def put(self, text: str) -> None:
         """Queue a frame; a reader that is too slow is cut off instead of waited for."""
         if self.cut is not None:
@@ -104,8 +122,11 @@ class _Line:
 class Sessions:
     """All open sessions; it is the hub's net (``send``, ``close``) and the WebSocket half of the port."""
 
-    def __init__(self, desk: Desk, door: Doorkeeper, agents: Mapping[str, Agent]) -> None:
+    def __init__(
+        self, desk: Desk, door: Doorkeeper, agents: Mapping[str, Agent], company: Company | None = None
+    ) -> None:
         self._desk = desk
+        self._company = company
         self._door = door
         self._agents = agents
         self._lines: dict[str, _Line] = {}
@@ -182,6 +203,8 @@ class Sessions:
         hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)
         line.put(hello.encode())
         self._desk.submit(Connected(agent.id, session))
+        if self._company is not None:
+            self._company.joined(agent.id, session, frame, line)
         _log.info("%s connected (session %s)", agent.id, session.id)
         return line
 
@@ -201,6 +224,8 @@ class Sessions:
         if self._lines.get(line.agent) is line:
             del self._lines[line.agent]
             self._desk.submit(Disconnected(line.agent, line.session))
+            if self._company is not None:
+                self._company.left(line.agent, line.session)
             _log.info("%s disconnected (session %s)", line.agent, line.session)
 
     async def _converse(self, line: _Line, receive: Receive) -> None:
@@ -270,6 +295,8 @@ class Sessions:
             return frames.Pong(timestamp=self._desk.now().wall).encode()
         if len(text) > frames.MAX_PLAIN_FRAME and frame.type not in _BIG_TYPES:
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
+        if self._company is not None and self._company.hear(line.agent, frame):
+            return None
         word = word_of(frame)
         if word is not None:
             self._desk.submit(Said(line.agent, line.session, word))
