@@ -14,7 +14,7 @@ from support.deadly import DECIDE, NOTE, PACK, PLAIN, UPDATE_REF, steps_of
 
 #: The steps that are taken in ``make test``.
 TELLING = {
-    "pack": ("keep written", "pack renamed", "reflog written", "ref renamed", "frame sent"),
+    "pack": ("keep written", "pack renamed", "ref renamed", "frame sent"),
     "plain": ("fast-import fed", "update-ref begun"),
 }
 #: The steps of the first flush of all, whose ref is left to git.
