@@ -112,12 +112,12 @@ def test_a_hub_that_was_claimed_away_ends_and_names_the_other_one_and_the_way_ou
     person.commit({"BACKLOG.md": ONE + "- [ ] two\n"})
     person.git("push", "--quiet")
     assert run("reconcile", "--repo", str(tmp_path / "one")).code == 0
-    assert one.ended() == 1
+    assert one.ended() == 75
     assert f"by another hub (epoch 2/{name})" in one.said
     assert "`agentcom hub --take-over`" in one.said
     again = HubProcess(tmp_path / "one").start()
     assert not again.ready
-    assert again.ended() == 1
+    assert again.ended() == 75
     assert two.stop() == 0
     over = HubProcess(tmp_path / "one", ("--take-over",)).start()
     assert over.ready, over.said
