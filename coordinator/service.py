@@ -266,7 +266,7 @@ async def _serve_locked(
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
-        ends = {working, serving}
+        ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
         if syncer is not None:
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)

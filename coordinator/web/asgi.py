@@ -22,6 +22,8 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 #: Threads for Flask.
 WORKERS = 8
+#: A peer that takes nothing for so long is cut off by the system, in seconds: its socket cannot even be told why.
+STALLED = 30
 #: Seconds that running requests may take when the server stops.
 GOODBYE = 3
 
@@ -127,6 +129,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
         listener.bind((host, port))
         listener.listen(2048)
         listener.set_inheritable(False)
