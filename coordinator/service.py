@@ -41,7 +41,7 @@ from coordinator.syncing import Sync
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 from coordinator.web.api import Bridge, make_app
-from coordinator.web.asgi import Port, listen, make_server
+from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
 from coordinator.web.sockets import Sessions
 
@@ -234,6 +234,7 @@ async def _serve_locked(
     options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
 ) -> None:
     _refuse_occupied(ground)
+    let_many_in()
     try:
         listener = listen(options.host, options.port)
     except OSError as error:

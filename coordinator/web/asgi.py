@@ -122,6 +122,18 @@ class _Server(uvicorn.Server):
         yield
 
 
+def let_many_in() -> None:
+    """Let this process have as many sockets and files open as the system allows it: often 1,024 unless asked."""
+    try:
+        import resource
+    except ImportError:  # no Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 lets the system choose. Raises OSError (EADDRINUSE when it is taken)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

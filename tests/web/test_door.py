@@ -94,17 +94,17 @@ async def end(link: ClientConnection) -> tuple[list[str], int | None, str | None
 async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(sockets, "LOOK_EVERY", 0.02)
     it = House()
-    listener = listen("127.0.0.1", 0)
-    server = make_server(Port(it.sessions, lambda environ, start: [], lambda: None, "0"))
-    it.url = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
-    tasks = [asyncio.create_task(server.serve(sockets=[listener])), asyncio.create_task(it.sessions.patrol())]
-    yield it
-    it.sessions.shut()
-    server.should_exit = True
-    await tasks[0]
-    tasks[1].cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    listener.close()
+    with listen("127.0.0.1", 0) as listener:
+        server = make_server(Port(it.sessions, lambda environ, start: [], lambda: None, "0"))
+        it.url = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
+        port = asyncio.create_task(server.serve(sockets=[listener]))
+        patrol = asyncio.create_task(it.sessions.patrol())
+        yield it
+        it.sessions.shut()
+        server.should_exit = True
+        await port
+        patrol.cancel()
+        await asyncio.gather(patrol, return_exceptions=True)
 
 
 @pytest.fixture
