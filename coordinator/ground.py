@@ -61,11 +61,17 @@ class Ground:
         return _short(self.source_ref)
 
     @property
+    def elsewhere(self) -> str | None:
+        """The remote where another clone's hub keeps the trail; None where the hub runs here, or may."""
+        if self.remote is not None or self.state_ref == STATE_REF:
+            return None
+        return self.state_ref.removeprefix("refs/remotes/").removesuffix("/agentcom/state")
+
+    @property
     def to_push(self) -> str:
-        """What a person must do so that the hub of this clone sees a commit of theirs; empty when it reads this one."""
-        if self.remote is None:
-            return ""
-        return f"the hub reads {self.remote}: `git push {self.remote} {self.branch}`"
+        """What a person must do so that the hub sees a commit of theirs; empty when it reads this clone."""
+        remote = self.remote or self.elsewhere
+        return "" if remote is None else f"the hub reads {remote}: `git push {remote} {self.branch}`"
 
     def path(self, relative: str) -> str:
         """Return the path in the repository of a path relative to root."""

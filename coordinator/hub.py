@@ -146,6 +146,8 @@ class Hub:
         """
         self.core = Core()
         self.net: Net = net or SilentNet()
+        #: Hears of each record once it is durable.
+        self.told: Callable[[Record], None] = lambda record: None
         self.observed: str | None = None
         self.seen: Observation | None = None
         self.ready = asyncio.Event()
@@ -460,6 +462,7 @@ class Hub:
                     self.net.close(effect.agent, effect.session, effect.code)
                 case Record():
                     _log.info("%s", _line(effect))
+                    self.told(effect)
         self._forget_old()
 
     def _start_leases_anew(self, stood: float) -> None:

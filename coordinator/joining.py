@@ -12,6 +12,7 @@ from coordinator.core.timers import Now
 from coordinator.git.branch import StateBranch
 from coordinator.git.durable import fsync
 from coordinator.git.journal import last_observed
+from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.parts import Layout
 from coordinator.git.recovery import Record, keep_lost
 from coordinator.git.remote import NETWORK_TIMEOUT_S, GitRemote, count_unpushed
@@ -55,7 +56,7 @@ class Arrival:
 def settle(directory: Path, wanted: str) -> None:
     """Give the hub the remote that was asked for, by name or address; clone it where ``directory`` is not there yet.
 
-    Raises CannotStart.
+    Raises CannotStart, also while a hub runs there, and then nothing was changed.
     """
     try:
         try:
@@ -70,7 +71,10 @@ def settle(directory: Path, wanted: str) -> None:
                 top = repo.work_tree or repo.common_dir
                 text = f"{directory} does not exist and would lie inside the repository {top}: clone it elsewhere"
                 raise CannotStart(text, 66)
-        choose(repo, wanted)
+        with HubLock(repo):  # a hub that runs keeps the remote that it has
+            choose(repo, wanted)
+    except RepositoryLocked as error:
+        raise CannotStart(str(error), 75) from None
     except CannotUseRemote as error:
         raise CannotStart(str(error), 78 if error.wrong else 1) from None
 
@@ -144,6 +148,8 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
                 f"{arrival.name} cannot be reached, and a hub that is new to it must {why}: {arrival.state.words}", 1
             )
         return False
+    if theirs is None:
+        _refuse_sourceless(ground, arrival)
     if theirs is None and line is not None:
         _refuse_unread(ground, arrival)
     if theirs is None or behind:
@@ -154,6 +160,24 @@ def adopt(ground: Ground, arrival: Arrival, hub_id: str, *, take_over: bool = Fa
     if line == own:
         _put(repo, theirs, own, f"agentcom: as on {arrival.name}")
     return new
+
+
+def _refuse_sourceless(ground: Ground, arrival: Arrival) -> None:
+    """Refuse a first trail beside no source: it would record a guess for good, and be a forge's first branch."""
+    if arrival.source.end is End.GONE and _read_last(ground) is None:
+        raise CannotStart(
+            f"{arrival.name} has no branch {ground.branch}, and nothing was read before: push there what people work "
+            f"on first (`git push {arrival.name} {ground.branch}`), or name another branch by --source",
+            78,
+        )
+
+
+def _read_last(ground: Ground) -> str | None:
+    """Return what was observed last, "" when that cannot be read."""
+    try:
+        return last_observed(ground.repo)
+    except GitError:
+        return ""  # what cannot be read is rescued by the hub, or found wanting by it
 
 
 def _refuse_unread(ground: Ground, arrival: Arrival) -> None:

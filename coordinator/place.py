@@ -1,11 +1,13 @@
 """What belongs to one clone and to no branch: the files under ``<common git dir>/agentcom``.
 
 Which hub this is (``hub-id``), the admin token, where the running hub listens (``hub.json``), and what
-``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; only the hub id is then a new one.
+``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id is then a new one, and
+the messages of agents, which others keep there, are gone.
 """
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ SCHEMA_VERSION = 1
 STATE_TIP = "state-tip"
 #: Crockford's base 32, lower case (DECISIONS 8).
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_HUB_ID = re.compile(rf"h-[{_ALPHABET}]{{8}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,20 @@ class Place:
     folder: Path
 
     def hub_id(self) -> str:
-        """Return this clone's hub id, made at the first call: ``h-`` and 8 characters."""
+        """Return this clone's hub id, made at the first call: ``h-`` and 8 characters.
+
+        A file that holds something else counts as none: the id stands in commits and names of branches.
+        """
         path = self.folder / "hub-id"
         try:
-            return path.read_text(encoding="ascii").strip()
+            said = path.read_bytes().decode("utf-8", "replace").strip()
         except FileNotFoundError:
-            made = "h-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
-            _write(path, made + "\n", 0o644)
-            return made
+            said = ""
+        if _HUB_ID.fullmatch(said):
+            return said
+        made = "h-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+        write_whole(path, made + "\n", 0o644)
+        return made
 
     @property
     def has_written(self) -> bool:
@@ -47,7 +56,7 @@ class Place:
             return path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
             made = new_token()
-            _write(path, made + "\n", 0o600)
+            write_whole(path, made + "\n", 0o600)
             return made
 
     def read_admin_token(self) -> str | None:
@@ -66,7 +75,7 @@ class Place:
             "hub_id": hub_id,
             "started_at": started_at,
         }
-        _write(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
+        write_whole(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
 
     def read_hub(self) -> dict[str, Any] | None:
         """Return what the last hub said of itself, None when none did. It may be dead."""
@@ -80,7 +89,7 @@ class Place:
     def write_init(self, source: str, backlog: str | None) -> None:
         """Keep what init found: the source ref, and the blob id of the BACKLOG.md that existed then."""
         said = {"schema_version": SCHEMA_VERSION, "source": source, "backlog": backlog}
-        _write(self.folder / "init.json", json.dumps(said, indent=1) + "\n", 0o644)
+        write_whole(self.folder / "init.json", json.dumps(said, indent=1) + "\n", 0o644)
 
     def read_init(self) -> dict[str, Any] | None:
         """Return what init found, None when it never ran here."""
@@ -89,7 +98,7 @@ class Place:
     def note_config(self, ours: Mapping[str, str]) -> None:
         """Keep which git settings init made, by key; nothing was set under these keys before."""
         said = self.read_init() or {"schema_version": SCHEMA_VERSION}
-        _write(self.folder / "init.json", json.dumps({**said, "config": dict(ours)}, indent=1) + "\n", 0o644)
+        write_whole(self.folder / "init.json", json.dumps({**said, "config": dict(ours)}, indent=1) + "\n", 0o644)
 
     def config_made(self) -> dict[str, str]:
         """Return the git settings that init made here, by key."""
@@ -115,17 +124,22 @@ def _read(path: Path) -> dict[str, Any] | None:
     return said if isinstance(said, dict) else None
 
 
-def _write(path: Path, text: str, mode: int) -> None:
+def write_whole(path: Path, text: str, mode: int) -> None:
     """Write a small file whole and for good: temporary file, fsync, rename, fsync of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        os.write(handle, text.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    temporary.replace(path)
+        with os.fdopen(
+            handle, "wb"
+        ) as file:  # os.write may stop in the middle of the text, on a disk that is nearly full
+            file.write(text.encode())
+            file.flush()
+            os.fsync(handle)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     for folder in (path.parent, path.parent.parent):  # the upper one names the folder, which may be new
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

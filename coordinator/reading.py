@@ -48,7 +48,7 @@ from coordinator.memoir import (
 )
 from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.syncing import Sync, lag_json
-from coordinator.trail import CannotStart, Trail, record_json
+from coordinator.trail import GONE, NEVER, CannotStart, Trail, record_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
@@ -340,7 +340,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     seen = rebuilt.baseline
     problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
     made = commit.committer.time_ms
-    moved = source.tip()
+    moved = None if ground.elsewhere else source.tip()
     news = moved is not None and source.needs_observation(moved, fold.source)
     return Picture(
         as_of=f"{silent or _no_hub(ground)}; as of {ago(now.wall - made)} ({fold.tip[:7]})",
@@ -380,8 +380,10 @@ def _remote_json(ground: Ground, tip: str) -> dict[str, Any] | None:
 
 def _not_pushed(ground: Ground) -> tuple[str, ...]:
     """Say how many commits of people stand in this clone, where the hub does not look."""
-    here, there = read_ref(ground.repo, ground.source_ref), read_ref(ground.repo, ground.watched_ref)
-    if ground.remote is None or here is None or there is None or here == there:
+    remote = ground.remote or ground.elsewhere
+    there = None if remote is None else read_ref(ground.repo, tracking_ref(remote, ground.source_ref))
+    here = read_ref(ground.repo, ground.source_ref)
+    if here is None or there is None or here == there:
         return ()
     number = int(git("rev-list", "--count", here, f"^{there}", git_dir=ground.repo.common_dir))
     commits = "1 commit that is" if number == 1 else f"{number} commits that are"
@@ -401,16 +403,17 @@ def _no_hub(ground: Ground) -> str:
 
 def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: int) -> Picture:
     """Say what the first hub will find: agents, problems, and how much would run."""
-    as_of = "no hub has run in this repository yet: start one with `agentcom hub`"
     counted = {
         "by_status": dict.fromkeys((str(state) for state in State), 0),
         "source": ground.source_ref,
         **uncommitted_json(SavedWork(ground).uncommitted()),
     }
+    if ground.place.has_written:
+        return Picture(GONE, live=False, summary=counted, time_ms=now)
     tip = source.tip()
     if tip is None:
         note = f"{ground.branch} has no commit yet"
-        return Picture(as_of, live=False, summary=counted, time_ms=now, notes=(note,))
+        return Picture(NEVER, live=False, summary=counted, time_ms=now, notes=(note,))
     seen = observer.look(tip, None, Known(existing=ground.place.existing_backlog()))
     core = Core()
     core.memory.policy = seen.policy
@@ -423,7 +426,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
     if held:
         notes.append(f"{held} that stood here before `agentcom init` wait for `agentcom confirm`")
     return Picture(
-        as_of,
+        NEVER,
         live=False,
         summary=counted,
         problems=_problems_json(seen.problems),

@@ -15,6 +15,11 @@ from coordinator.git.history import Record, log
 from coordinator.git.message import ROOT, trailer
 from coordinator.git.recovery import last_known
 from coordinator.git.repo import STATE_REF, NoRepository, Repo, RepoError, check_repo, find_repo, read_ref, trail_ref
+from coordinator.place import Place
+
+#: What is said where there is no state branch.
+NEVER = "no hub has run in this repository yet: start one with `agentcom hub`"
+GONE = "agentcom/state was deleted while no hub was running: the next `agentcom hub` puts it back"
 
 
 class CannotStart(Exception):
@@ -37,6 +42,11 @@ class Trail:
     def exists(self) -> bool:
         """Tell whether a hub ever wrote here."""
         return read_ref(self.repo, self.ref) is not None
+
+    @property
+    def nothing(self) -> str:
+        """Say why there is nothing to read where the branch does not exist."""
+        return GONE if Place(self.repo.agentcom_dir).has_written else NEVER
 
     def records(self, task_id: str | None, limit: int | None) -> tuple[Record, ...]:
         """Return at most ``limit`` commits (None: all), newest first, of everything or of one task. Raises GitError."""

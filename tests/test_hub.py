@@ -142,6 +142,20 @@ async def test_whatever_is_said_was_durable_before(bench: Bench) -> None:
         assert "completed" in events(bench, hub)
 
 
+async def test_whoever_hears_of_records_hears_of_each_once_and_when_it_is_durable(bench: Bench) -> None:
+    async with bench.running() as hub:
+        told: list[tuple[str, list[str]]] = []
+        hub.told = lambda record: told.append((record.what, events(bench, hub)))
+        before = len(hub.store.commits)
+        connect(hub)
+        (assign,) = await hub.net.wait_for(Assign)
+        await hub.settle(Said("a", "s-a", Complete(assign.task.id, 1, {"summary": "ok"})))
+        heard = [what for what, _ in told]
+        assert heard[:2] == ["assigned", "completed"]
+        assert all(what in durable[before:] for what, durable in told)
+        assert heard == events(bench, hub)[before:][: len(heard)]
+
+
 async def test_events_that_come_together_share_one_flush(bench: Bench) -> None:
     lines = b"".join(b"- [ ] item %d\n" % number for number in range(30))
     bench.source.commit({"BACKLOG.md": b"## Ready\n\n" + lines})

@@ -21,7 +21,8 @@ from coordinator.git.repo import STATE_REF
 from coordinator.hub import Hub
 from coordinator.joining import adopt, arrive, settle
 from coordinator.ports import Answer, Conflict, End
-from coordinator.service import CannotStart, HubView, Options, _part, _start
+from coordinator.service import CannotStart, HubView
+from coordinator.starting import part, start
 from coordinator.sync import Syncer
 
 #: Longest wait for something that must happen soon.
@@ -102,8 +103,7 @@ async def running(
         settle(path, str(remote))
     ground, arrival = arrive(path, None)
     with HubLock(ground.repo) as lock, ExitStack() as stack:
-        options = Options(path, take_over=take_over)
-        hub, syncer, _ = await _start(options, ground, arrival, lock, stack)
+        hub, syncer, _ = await start(ground, arrival, lock, stack, take_over=take_over)
         assert syncer is not None
         working = asyncio.create_task(hub.run())
         syncing_now = asyncio.create_task(syncer.run())
@@ -120,7 +120,7 @@ async def running(
             beating.cancel()
             hub.stop()
             ended = await asyncio.wait_for(asyncio.gather(working, return_exceptions=True), SOON)
-            ended += await _part({syncing_now}, syncer, well=not any(ended))
+            ended += await part({syncing_now}, syncer, well=not any(ended))
         for error in ended:
             if error is not None:
                 raise error
@@ -181,6 +181,15 @@ async def test_the_default_branch_is_the_remotes_and_recorded_as_everybody_calls
     async with running(other.path, bare.path) as at:
         assert at.tasks.keys() == {"first thing"}
     assert "source: refs/heads/trunk" in other.show("status/hub.yaml", STATE_REF)
+
+
+async def test_no_trail_begins_on_a_remote_that_has_no_source_yet(tmp_path: Path) -> None:
+    empty = Clone(make_bare(tmp_path / "empty.git"))
+    with pytest.raises(CannotStart, match=r"has no branch main.*push there what people work on first") as refused:
+        async with running(tmp_path / "hub", empty.path):
+            raise AssertionError("served")
+    assert refused.value.exit_code == 78
+    assert empty.git("for-each-ref") == "", "the first branch of a forge becomes its default one"
 
 
 async def test_a_commit_that_changes_nothing_of_peoples_part_is_not_observed(
@@ -443,7 +452,7 @@ async def test_a_claim_that_came_too_late_is_made_anew_on_what_the_old_hub_wrote
         await old.look()
         await old.pushed()
         with HubLock(ground.repo) as lock, ExitStack() as stack:
-            hub, _, _ = await _start(Options(tmp_path / "two"), ground, arrival, lock, stack)
+            hub, _, _ = await start(ground, arrival, lock, stack)
             titles = {task.spec.title for task in hub.core.memory.tasks.values()}
             assert titles == {"first thing", "second thing"}
             assert bare.head(STATE_REF) == hub.tip
@@ -459,7 +468,7 @@ async def test_of_two_new_hubs_the_one_whose_claim_came_too_late_stops(
     async with running(tmp_path / "one", bare.path) as first:
         tip = first.hub.tip
         with HubLock(ground.repo) as lock, ExitStack() as stack, pytest.raises(Conflict, match="another hub"):
-            await _start(Options(tmp_path / "two"), ground, arrival, lock, stack)
+            await start(ground, arrival, lock, stack)
         assert bare.head(STATE_REF) == tip
 
 
@@ -502,6 +511,18 @@ async def test_a_trail_that_grew_without_a_remote_goes_there_whole(tmp_path: Pat
         assert at.tasks["first thing"].status.generation == 0
     settle(person.path, "none")
     assert arrive(person.path, None)[1] is None
+
+
+async def test_a_remote_named_while_a_hub_runs_is_refused_and_the_choice_stays(
+    tmp_path: Path, bare: Clone, person: Clone
+) -> None:
+    async with running(tmp_path / "hub", bare.path) as at:
+        for other in ("none", str(tmp_path / "other.git")):
+            with pytest.raises(CannotStart, match="stop that one first") as refused:
+                settle(at.clone.path, other)
+            assert refused.value.exit_code == 75
+            assert at.clone.git("config", "agentcom.remote") == "origin"
+            assert at.clone.git("remote") == "origin"
 
 
 async def test_a_trail_that_grew_without_a_remote_waits_until_the_remote_has_what_was_read(

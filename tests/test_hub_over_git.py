@@ -14,7 +14,8 @@ from coordinator.core.machine import State
 from coordinator.git.housekeeping import Housekeeping
 from coordinator.ground import survey
 from coordinator.saved import Lookout, SavedWork
-from coordinator.service import CannotStart, HubView, make_hub
+from coordinator.service import CannotStart, HubView
+from coordinator.starting import make_hub
 
 READY = "# Backlog\n\n## Ready\n\n"
 FIRST = READY + "- [ ] first thing\n"

@@ -20,7 +20,7 @@ from coordinator.ground import survey
 from coordinator.hub import Hub, Identity
 from coordinator.reading import picture
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
-from coordinator.service import SystemClock
+from coordinator.starting import SystemClock
 
 ONE = Uncommitted((Line("BACKLOG.md", "changed", "BACKLOG.md: 1 new item is saved but not committed"),), "`git commit`")
 

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from support.hubs import SOON, look, open_tasks, running, said
-from support.repo import Clone, make_repo
+from support.repo import Clone, lose, make_repo
 
 from coordinator.core.agent import Session
 from coordinator.core.events import Accepted, Connected, Said, Tick
@@ -15,8 +16,9 @@ from coordinator.core.machine import State
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.recovery import BACKUP_REF
 from coordinator.hub import Hub
-from coordinator.ports import Conflict
-from coordinator.service import _keep
+from coordinator.ports import Conflict, Fatal
+from coordinator.service import Options, serve
+from coordinator.starting import _keep
 
 STATE = "agentcom/state"
 READY = "# Backlog\n\n## Ready\n\n"
@@ -124,16 +126,7 @@ async def test_a_restored_branch_is_told_loudly_and_starts_every_open_task_anew(
         await hub.settle(Said("a", "s", Accepted(task.id, 1)))
     (clone.repo.common_dir / "logs/refs/heads" / STATE).unlink()
     damaged = clone.head(f"{STATE}:status/open/{task.id}.yaml")
-    clone.git("repack", "-adq")
-    folder = clone.repo.common_dir / "objects/pack"
-    (pack,) = folder.glob("*.pack")
-    data = pack.read_bytes()
-    for path in folder.iterdir():
-        path.unlink()
-    clone.git("unpack-objects", "-q", input=data)
-    loose = clone.repo.common_dir / "objects" / damaged[:2] / damaged[2:]
-    loose.chmod(0o644)
-    loose.unlink()
+    lose(clone, damaged)
     async with running(clone) as hub:
         (task,) = open_tasks(hub).values()
         assert (task.state, task.status.generation) == (State.QUEUED, 1001)
@@ -141,6 +134,26 @@ async def test_a_restored_branch_is_told_loudly_and_starts_every_open_task_anew(
         assert said(hub).count("every open task starts anew") == 1
         assert "belongs on the source branch" not in said(hub)
         assert "agentcom/state was restored" in clone.git("log", "-3", "--first-parent", "--format=%B", STATE)
+
+
+async def test_a_branch_whose_last_commit_is_missing_keeps_no_hub_from_starting(clone: Clone) -> None:
+    async with running(clone):
+        good = clone.head(STATE)
+    async with running(clone):
+        pass
+    lose(clone, clone.head(STATE))
+    await serve(Options(clone.path, port=0), lambda _url: signal.raise_signal(signal.SIGTERM))
+    assert good in clone.git("rev-list", STATE).split()
+    assert "agentcom/state was restored" in clone.git("log", "--first-parent", "--format=%B", STATE)
+
+
+async def test_a_branch_of_which_nothing_is_left_is_said_to_be_lost_and_not_the_source(clone: Clone) -> None:
+    async with running(clone):
+        pass
+    for commit in clone.git("rev-list", "--first-parent", STATE, "^main").split():
+        lose(clone, commit)
+    with pytest.raises(Fatal, match="restore this repository from a copy"):
+        await serve(Options(clone.path, port=0), lambda _url: None)
 
 
 async def test_a_lock_file_deleted_under_the_hub_is_made_and_locked_again(clone: Clone) -> None:

@@ -20,8 +20,8 @@ from coordinator.git.journal import GitStore
 from coordinator.git.repo import GitSource
 from coordinator.ground import Ground, survey
 from coordinator.hub import Hub
-from coordinator.service import make_hub
 from coordinator.snapshot import Keeper, Snapshot, is_due
+from coordinator.starting import make_hub
 
 #: Longest wait for something that must happen at once.
 SOON = 30.0

@@ -12,7 +12,7 @@ from coordinator.core.timers import Now
 from coordinator.git.run import GitError
 from coordinator.hub import Figures
 from coordinator.ports import Answer, Conflict, End, Slip
-from coordinator.service import SystemClock
+from coordinator.starting import SystemClock
 from coordinator.sync import Syncer
 
 #: Longest wait for something that must happen at once.

@@ -61,7 +61,7 @@ def command(title: str, directory: Path, lane: str, as_json: bool) -> None:
         return
     if meant is not Lane.READY:
         follows = "it waits there until you move it under a heading that is ready"
-    elif running:
+    elif running or ground.elsewhere:
         follows = "the hub hands it to a fitting agent"
     else:
         follows = "no hub is running: start one with `agentcom hub`"

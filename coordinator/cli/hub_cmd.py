@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, directory_option, fail
+from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -54,6 +54,6 @@ def command(directory: Path, listen: str, source: str | None, remote: str | None
     except CannotStart as error:
         fail(str(error), error.exit_code)
     except Conflict as error:
-        fail(f"stopped: {error}", EXIT_FAILED)
+        fail(f"stopped: {error}", EXIT_LOCKED)
     except Fatal as error:
         fail(f"stopped, the disk cannot be trusted: {error}", EXIT_FAILED)

@@ -30,17 +30,22 @@ def command(task_id: str | None, directory: Path, limit: int | None, as_json: bo
     people between them.
     """
     trail = open_trail(directory)
+    from coordinator.git.run import GitError
     from coordinator.trail import record_json
 
     limit = LIMIT if limit is None and task_id is None else limit
-    records = [record_json(record) for record in trail.records(task_id, limit)]
+    try:
+        records = [record_json(record) for record in trail.records(task_id, limit)]
+    except GitError as error:
+        name = trail.ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
+        fail(f"{name} cannot be read: {error.stderr or error}; a hub restores it when it starts, if it can")
     ran = trail.exists
     if task_id is not None and ran and not records:
         fail(f"no commit speaks of {task_id}; `agentcom task list --all` shows the ids")
     if as_json:
         print_json({"task": task_id, "commits": records})
     elif not ran:
-        click.echo("no hub has run in this repository yet: start one with `agentcom hub`")
+        click.echo(trail.nothing)
     else:
         print_table([(local_time(r["time_ms"]), r["commit"][:8], _said(r)) for r in records])
 

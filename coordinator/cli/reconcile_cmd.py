@@ -52,6 +52,13 @@ def command(directory: Path, hub: str | None, wait: float, as_json: bool) -> Non
     try:
         said = _look(running_hub(ground, hub), time.monotonic() + wait)
     except HubUnreachable as error:
+        if not named and ground is not None and ground.elsewhere is not None:
+            there = f"after a push to {ground.elsewhere}, `git fetch` shows what it made of it"
+            fail(
+                f"{error}, and the hub that keeps {ground.elsewhere}/agentcom/state cannot be asked without --hub URL: "
+                f"{there}",
+                EXIT_NO_HUB,
+            )
         fail(f"{error}: start it with `agentcom hub`", EXIT_NO_HUB)
     except NoAddress as error:
         fail(str(error), EXIT_USAGE)

@@ -59,7 +59,7 @@ def _remote(remote: Mapping[str, Any] | None) -> None:
         parts.append(f"everything pushed{f', last {pushed}' if pushed else ''}")
     click.echo(one_line(f"remote: {remote['name']} ({remote['url']}): {', '.join(parts) or 'nothing pushed yet'}"))
     if remote["notice"]:
-        click.echo(one_line(f"  {remote['notice']} ({_ago(remote['notice_at'])})"))
+        click.echo("  " + one_line(f"{remote['notice']} ({_ago(remote['notice_at'])})"))
 
 
 def _ago(instant: str | None) -> str:

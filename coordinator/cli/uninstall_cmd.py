@@ -101,6 +101,8 @@ def _left(repo: "Repo") -> list[tuple[str, str]]:
     )
     rows = [(f"the trail, branch {name}", f"git branch -D {name}") for name in branches]
     rows += [(ref, f"git update-ref -d {ref}") for ref in others]
+    if remote := git("config", "--get", "agentcom.remote", git_dir=repo.common_dir, check=False).decode().strip():
+        rows.append((f"the remote of the hub, {remote}", "git config --unset agentcom.remote"))
     if repo.agentcom_dir.is_dir():
         rows.append(("hub id and admin token", f"rm -r {shlex.quote(str(repo.agentcom_dir))}"))
     return rows

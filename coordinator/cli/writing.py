@@ -115,7 +115,8 @@ def report(desk: "Desk", how: How, task: "Standing", ask: "Ask", commit: str, *,
         pushed = how.push and refused is None
         print_json({**said, "pushed": pushed, "taken_over": taken_over, "hub_running": running})
     else:
-        click.echo(f"committed {commit[:8]}: {task.path}; {_what_follows(task, ask, taken_over, running)}")
+        known = running or desk.ground.elsewhere is not None
+        click.echo(f"committed {commit[:8]}: {task.path}; {_what_follows(task, ask, taken_over, known)}")
         if not how.push and (hint := desk.ground.to_push):
             click.echo(hint)
         if how.push and refused is None:

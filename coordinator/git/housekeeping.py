@@ -105,13 +105,14 @@ class Housekeeping:
         self._ledger = chores.begin(clock())
         self._troubles: dict[Step, Trouble] = {}
         self._lock = WritersLock(repo.agentcom_dir / "housekeeping.lock")
-        self._packs = repo.common_dir / "objects" / "pack"
+        self._packs = repo.common_dir / "objects/pack"
+        self._info = repo.common_dir / "objects/info"
         self._leash = Leash(last=True)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        #: Git's temporary files at the last look, and those that a failed step of ours may have left.
+        #: Git's temporary files of packs at the last look, and what a failed git of ours has left.
         self._temporary: dict[str, tuple[int, int, int]] = {}
-        self._left: set[str] = set()
+        self._left: set[Path] = set()
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
@@ -187,12 +188,36 @@ class Housekeeping:
         where, held, leash = self._repo.common_dir, self._lock.held, self._leash
         return git(*argv, git_dir=where, input=data, timeout=PATIENCE, config=config, pass_fds=held, leash=leash)
 
+    def _write(self, *argv: str, config: tuple[str, ...], data: bytes | None = None) -> None:
+        """Run a git that writes; what it leaves when it fails or is ended is removed. Raises GitError."""
+        before = self._unfinished()
+        try:
+            self._git(*argv, config=config, data=data)
+        except GitError:
+            self._left |= self._unfinished() - before
+            self._remove_left()
+            raise
+
+    def _unfinished(self) -> set[Path]:
+        """Return the temporary files and locks of git that lie there now, a dead one's or a living one's."""
+        packs = {self._packs / entry.name for entry in _entries(self._packs) if _TEMPORARY.match(entry.name)}
+        return packs | {path for name in _GRAPH_LEFT for path in self._info.glob(name)}
+
+    def _remove_left(self) -> None:
+        """Remove what a git of ours left; what somebody may hold waits for the next look.
+
+        Git does not always take its locks away at SIGTERM, and the next hub could not repack until such a lock is old.
+        A repack that met a full disk would fill it further with each try.
+        """
+        for path in list(self._left):
+            if not may_be_held(path.resolve(), self._repo):
+                path.unlink(missing_ok=True)
+                self._left.discard(path)
+
     # --- looking
 
     def _look(self) -> Seen:
-        borrows = (
-            self._repo.common_dir / "objects/info/alternates"
-        ).exists()  # git 2.39 mixes up whose packs are whose
+        borrows = (self._info / "alternates").exists()  # git 2.39 mixes up whose packs are whose
         names = {entry.name for entry in _entries(self._packs)}
         packs = 0 if borrows else len(_loose_ends(names))
         loose = 0 if borrows else 256 * sum(1 for _ in _entries(self._repo.common_dir / "objects/17"))
@@ -207,43 +232,32 @@ class Housekeeping:
 
     def _others(self, names: set[str]) -> bool:
         """Tell whether somebody else packs: git says so in files, and what it writes grows."""
+        self._remove_left()
         before, self._temporary = self._temporary, {}
         for name in filter(_TEMPORARY.match, names):
             with contextlib.suppress(OSError):
                 stat = (self._packs / name).stat()
                 self._temporary[name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        self._remove_left(before)
+        self._remove_abandoned(before)
         grows = any(name in before and before[name] != now for name, now in self._temporary.items())
         return grows or _gc_runs(self._repo.common_dir) or _young(self._repo.common_dir / "objects/maintenance.lock")
 
-    def _remove_left(self, before: dict[str, tuple[int, int, int]]) -> None:
-        """Remove temporary files that nobody writes: at once where a step of ours failed, else those of long ago.
-
-        A repack that met a full disk would otherwise fill it further with each try.
-        """
-        self._left &= self._temporary.keys()
+    def _remove_abandoned(self, before: dict[str, tuple[int, int, int]]) -> None:
+        """Remove temporary files of packs that nobody has written for long."""
         for name, now in list(self._temporary.items()):
             path = self._packs / name
-            if (
-                before.get(name) == now
-                and (name in self._left or not _young(path, ABANDONED))
-                and not may_be_held(path.resolve(), self._repo)
-            ):
+            if before.get(name) == now and self._is_abandoned(path):
                 path.unlink(missing_ok=True)
-                self._left.discard(name)
                 del self._temporary[name]
+
+    def _is_abandoned(self, path: Path) -> bool:
+        return not _young(path, ABANDONED) and not may_be_held(path.resolve(), self._repo)
 
     # --- the steps
 
     def _repack(self) -> None:
         self._check_room()
-        before = {entry.name for entry in _entries(self._packs)}
-        try:
-            self._git("repack", "-q", "-d", "--geometric=2", "--write-midx", config=_REPACK)
-        except GitError:
-            after = {entry.name for entry in _entries(self._packs)}
-            self._left |= {name for name in after - before if _TEMPORARY.match(name)}
-            raise
+        self._write("repack", "-q", "-d", "--geometric=2", "--write-midx", config=_REPACK)
         fsync([self._packs])
 
     def _check_room(self) -> None:
@@ -263,19 +277,18 @@ class Housekeeping:
 
     def _write_graph(self, seen: Seen) -> None:
         """Note the hub's own history: a commit of people that is not observed yet may be taken back and pruned."""
-        folder = self._repo.common_dir / "objects/info"
-        for path in (path for name in _GRAPH_LEFT for path in folder.glob(name)):
-            if not _young(path, ABANDONED) and not may_be_held(path.resolve(), self._repo):
+        for path in (path for name in _GRAPH_LEFT for path in self._info.glob(name)):
+            if self._is_abandoned(path):
                 path.unlink(missing_ok=True)
-        split = "--split" if all(map(_has_filters, _graphs(folder))) else "--split=replace"
+        split = "--split" if all(map(_has_filters, _graphs(self._info))) else "--split=replace"
         argv = ("commit-graph", "write", "--stdin-commits", split, "--changed-paths", "--no-progress")
         tips = f"{seen.tip}\n".encode()
         try:
-            self._git(*argv, config=_GRAPH, data=tips)
+            self._write(*argv, config=_GRAPH, data=tips)
         except GitError:
             if not self._removed_broken_graph():
                 raise
-            self._git(*argv, config=_GRAPH, data=tips)
+            self._write(*argv, config=_GRAPH, data=tips)
 
     def _removed_broken_graph(self) -> bool:
         """Remove the commit graph when git says that it is wrong; all that it holds can be computed again."""
@@ -284,9 +297,8 @@ class Housekeeping:
         except GitError as error:
             if error.code is None or error.code < 0:  # it was ended, and knows nothing
                 return False
-            folder = self._repo.common_dir / "objects/info"
-            (folder / "commit-graph").unlink(missing_ok=True)
-            shutil.rmtree(folder / "commit-graphs", ignore_errors=True)
+            (self._info / "commit-graph").unlink(missing_ok=True)
+            shutil.rmtree(self._info / "commit-graphs", ignore_errors=True)
             _log.warning("the commit graph was wrong and is written anew: %s", error.stderr.partition("\n")[0])
             return True
         return False

@@ -348,8 +348,8 @@ def _commit(repo: Repo, work_tree: Path, files: Mapping[str, bytes | None], text
             git_as_person("add", "--force", "--", *map(literally, added), cwd=work_tree)
         _make(work_tree, files, text)
     except (GitError, OSError) as error:
-        _put_back(work_tree, before, added, made)
-        raise _refused(error) from error
+        changed = _put_back(work_tree, before, added, made)
+        raise _refused(error, changed) from error
     except BaseException:
         _put_back(work_tree, before, added, made)
         raise
@@ -362,9 +362,14 @@ def _make(work_tree: Path, paths: Iterable[str], text: str) -> None:
     git_as_person(*commit, "--", *map(literally, paths), cwd=work_tree, input=text.encode("utf-8", "replace"))
 
 
-def _refused(error: GitError | OSError) -> Refused:
-    said = error.stderr if isinstance(error, GitError) else str(error)
-    return Refused(f"the commit was refused and nothing was changed; git says: {said or error}")
+def _refused(error: GitError | OSError, changed: Sequence[str] = ()) -> Refused:
+    """Say why nothing was committed; ``changed`` are files that could not be put back."""
+    kept = "nothing was changed"
+    if changed:
+        kept = f"{', '.join(changed)} could not be put back: `git checkout -- {' '.join(changed)}`"
+    if isinstance(error, GitError):
+        return Refused(f"the commit was refused and {kept}; git says: {error.stderr or error}")
+    return Refused(f"nothing was committed and {kept}: {error.strerror or error}")
 
 
 def _before(target: Path) -> _Before | None:
@@ -373,19 +378,25 @@ def _before(target: Path) -> _Before | None:
 
 def _put_back(
     work_tree: Path, before: Mapping[str, _Before | None], added: Sequence[str], made: Iterable[Path]
-) -> None:
+) -> list[str]:
+    """Let the files be as they were; return those of which the disk does not let us."""
+    changed: list[str] = []
     for path, was in before.items():
         if was is None:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 (work_tree / path).unlink()
-        else:
-            write_whole(work_tree / path, was.content)
-            (work_tree / path).chmod(was.mode)
+        elif _before(work_tree / path) != was:
+            try:
+                write_whole(work_tree / path, was.content)
+                (work_tree / path).chmod(was.mode)
+            except OSError:
+                changed.append(path)
     if added:
         git_as_person("update-index", "--force-remove", "--", *added, cwd=work_tree, check=False)
     for folder in sorted(set(made), reverse=True):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+    return changed
 
 
 def _missing_folders(work_tree: Path, path: str) -> list[Path]:

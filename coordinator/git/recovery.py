@@ -17,7 +17,7 @@ from coordinator.git.branch import StateBranch
 from coordinator.git.message import SOURCE, clean_name, trailer
 from coordinator.git.objects import CommitObject, read_commits, read_headers, read_objects
 from coordinator.git.repo import STATE_REF, Repo, read_ref
-from coordinator.git.run import GitError
+from coordinator.git.run import GitError, git
 from coordinator.git.slips import epoch_at, examine, is_hub_commit, judge, last_of_a_hub
 from coordinator.place import STATE_TIP
 from coordinator.ports import Conflict, Fatal, Slip
@@ -78,8 +78,8 @@ class Record:
 def last_known(repo: Repo, ref: str = STATE_REF) -> CommitObject | None:
     """Return the last commit by a hub that can be found without looking far, None when there is none.
 
-    Good enough to learn what a hub settled once; ``find`` is for going on from it. Raises GitError when the repository
-    cannot be read.
+    Good enough to learn what a hub settled once; ``find`` is for going on from it. Where what the branch names is
+    missing, that is read from what it may be restored from. Raises GitError when the repository cannot be read.
     """
     names: list[str | None] = []
     with contextlib.suppress(GitError):  # a broken ref is for the next hub to set aside
@@ -96,7 +96,8 @@ def last_known(repo: Repo, ref: str = STATE_REF) -> CommitObject | None:
             hub = last_of_a_hub(repo, name)
             if hub is not None:
                 return read_commits(repo.common_dir, [hub])[0]
-    return None
+    spare = read_commits(repo.common_dir, _candidates(repo, ref)) if ref == STATE_REF and names else ()
+    return next(filter(is_hub_commit, spare), None)
 
 
 def find(branch: StateBranch, check: Callable[[str], object], hub_id: str, *, take_over: bool = False) -> Found:
@@ -109,14 +110,15 @@ def find(branch: StateBranch, check: Callable[[str], object], hub_id: str, *, ta
     found = _line(branch, now, hub_id, take_over=take_over)
     if broken and found.slip is not None:
         found = replace(found, slip=replace(found.slip, text=broken))
-    if found.tip is None and now is None and not _names(branch):
+    if found.tip is None and now is None and not _names(branch.repo, branch.ref):
         return found
     wrong = "it is gone" if found.tip is None else _wrong(branch, found.tip, check)
     if not wrong:
         return found
-    for candidate in _candidates(branch):
+    for candidate in _candidates(branch.repo, branch.ref):
         if candidate != found.tip and not _wrong(branch, candidate, check):
-            text = f"was restored to {candidate[:12]}, because {(now or 'its last commit')[:12]} is not whole: {wrong}"
+            named = now[:12] if now is not None else "its last commit"
+            text = f"was restored to {candidate[:12]}, because {named} is not whole: {wrong}"
             return Found(candidate, None if now == candidate else Slip(now, text=text), text)
     raise Fatal(
         f"{branch.name} cannot be read: {wrong}; its reflog, the remotes and {BACKUP_REF} name no whole commit of a "
@@ -237,26 +239,26 @@ def _sources(branch: StateBranch, commits: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(oid for oid in named if oid is not None))
 
 
-def _candidates(branch: StateBranch) -> list[str]:
+def _candidates(repo: Repo, ref: str) -> list[str]:
     """Return what may be gone on from, the newest first, by the time of the commits."""
-    names = _names(branch)
-    found = read_objects(branch.repo.common_dir, names) if names else []
+    names = _names(repo, ref)
+    found = read_objects(repo.common_dir, names) if names else []
     there = [name for name, item in zip(names, found, strict=True) if item is not None and item.type == "commit"]
-    times = {c.oid: c.committer.time_ms for c in read_commits(branch.repo.common_dir, there)}
+    times = {c.oid: c.committer.time_ms for c in read_commits(repo.common_dir, there)}
     return sorted(there, key=lambda oid: times[oid], reverse=True)  # stable: of one second, the reflog's order
 
 
-def _names(branch: StateBranch) -> list[str]:
-    own = Record(branch.repo).read()
+def _names(repo: Repo, ref: str) -> list[str]:
+    own = Record(repo).read()
     how = ("--format=%(objectname)", "--sort=-refname")  # of one second, a remote's before the backup
-    refs = branch.git("for-each-ref", *how, "refs/remotes/*/agentcom/state", BACKUP_REF)
-    return list(dict.fromkeys((*([own] if own else []), *_reflog(branch), *refs.decode().split())))
+    refs = git("for-each-ref", *how, "refs/remotes/*/agentcom/state", BACKUP_REF, git_dir=repo.common_dir)
+    return list(dict.fromkeys((*([own] if own else []), *_reflog(repo, ref), *refs.decode().split())))
 
 
-def _reflog(branch: StateBranch) -> Iterable[str]:
+def _reflog(repo: Repo, ref: str) -> Iterable[str]:
     """Return what the ref named last, the newest first, from a log that may be damaged."""
     try:
-        lines = (branch.repo.common_dir / "logs" / branch.ref).read_bytes()[-TRIED * 400 :].splitlines()
+        lines = (repo.common_dir / "logs" / ref).read_bytes()[-TRIED * 400 :].splitlines()
     except OSError:
         return []
     news = (line.split(b" ", 2)[1].decode("ascii", "replace") for line in reversed(lines) if line.count(b" ") >= 2)

@@ -1,7 +1,8 @@
 """Which remote the hub of this clone has, and how it gets one: remembered in its configuration as ``agentcom.remote``.
 
 A remote that merely exists is not the hub's: somebody has to name it once. This module decides by which name a remote
-is known and which addresses are refused; it moves no branch and fetches nothing but a first clone.
+is known and which addresses are refused, and asks one that is new whether anybody answers; it moves no branch and
+fetches nothing but a first clone.
 
     CannotUseRemote             the text says what to name instead, ``wrong`` whether the fault is in what was asked
 """
@@ -11,13 +12,15 @@ import shutil
 from pathlib import Path
 
 from coordinator.git import address
-from coordinator.git.repo import Repo
+from coordinator.git.repo import STATE_REF, Repo
 from coordinator.git.run import GitError, git
 
 #: What turns the remote off.
 NONE = "none"
 #: How long a first clone may take, in seconds.
 CLONE_TIMEOUT_S = 3600.0
+#: How long an address that is new here may take to answer, in seconds.
+ANSWER_TIMEOUT_S = 120.0
 #: What a remote is called when it is the first one, and when that name is taken.
 _FIRST, _SECOND = "origin", "agentcom"
 _KEY = "agentcom.remote"
@@ -41,7 +44,7 @@ def hub_remote(repo: Repo) -> str | None:
 def choose(repo: Repo, wanted: str) -> str | None:
     """Remember which remote the hub has, by name or address, and return its name; ``none``: it has none any more.
 
-    An address that no remote has yet is added, as ``origin`` where that is free. Raises CannotUseRemote.
+    An address that no remote has yet is added, as ``origin`` where that is free, if it answers. Raises CannotUseRemote.
     """
     if wanted == NONE:
         try:
@@ -135,8 +138,23 @@ def _add(repo: Repo, url: str, names: tuple[str, ...]) -> str:
             f"--remote {url}: remotes named {_FIRST} and {_SECOND} are there already: `git remote add NAME URL`, "
             f"then --remote NAME"
         )
+    _check_reachable(repo, url)
     git("remote", "add", "--end-of-options", name, url, git_dir=repo.common_dir)
     return name
+
+
+def _check_reachable(repo: Repo, url: str) -> None:
+    """Refuse an address where no repository answers: a slip of the pen would stay as a remote, and be the hub's."""
+    try:
+        git(
+            *("ls-remote", "--quiet", "--end-of-options", url, STATE_REF),
+            git_dir=repo.common_dir,
+            timeout=ANSWER_TIMEOUT_S,
+            env=network_env(),
+        )
+    except GitError as error:
+        text = f"--remote {url} cannot be reached, and no remote was added; git says: {words(error)}"
+        raise CannotUseRemote(text, wrong=False) from None
 
 
 def _names(repo: Repo) -> tuple[str, ...]:

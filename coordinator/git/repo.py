@@ -22,6 +22,7 @@ from coordinator.git import objects
 from coordinator.git.message import EPOCH, parse_trailers
 from coordinator.git.parts import Layout, people_parts, source_problems
 from coordinator.git.run import GitError, git
+from coordinator.place import STATE_TIP
 from coordinator.ports import Author, Entry, SourceUnreadable, Version
 
 #: The hub's branch.
@@ -167,17 +168,30 @@ def tracking_ref(remote: str, ref: str) -> str:
 def trail_ref(repo: Repo, remote: str | None = None) -> str:
     """Return where this clone sees the hub's branch: its own one, else that of a remote as it was fetched last.
 
-    The hub's ``remote`` comes before any other, then ``origin``.
+    The hub's ``remote`` comes before any other, then ``origin``. An own one that no hub of this clone wrote, and that
+    the remote's contains, is one that somebody checked out once to look at it.
 
     Without either it is the own one, which does not exist yet. Raises GitError when refs cannot be read.
     """
-    if read_ref(repo, STATE_REF) is None:
-        out = git("for-each-ref", "--format=%(refname)", "refs/remotes/*/agentcom/state", git_dir=repo.common_dir)
-        names = out.decode("utf-8", "surrogateescape").split()
-        first = (f"refs/remotes/{name}/agentcom/state" for name in (remote, "origin") if name)
-        if names:
-            return next((name for name in first if name in names), names[0])
-    return STATE_REF
+    own = read_ref(repo, STATE_REF)
+    if own is not None and (repo.agentcom_dir / STATE_TIP).exists():
+        return STATE_REF
+    out = git("for-each-ref", "--format=%(refname)", "refs/remotes/*/agentcom/state", git_dir=repo.common_dir)
+    names = out.decode("utf-8", "surrogateescape").split()
+    first = (f"refs/remotes/{name}/agentcom/state" for name in (remote, "origin") if name)
+    found = next((name for name in (*first, *names) if name in names), None)
+    if found is None or (own is not None and not _contains(repo, found, own)):
+        return STATE_REF
+    return found
+
+
+def _contains(repo: Repo, ref: str, commit: str) -> bool:
+    """Tell whether a ref leads to a commit, as far as both can be read."""
+    try:
+        tip = read_ref(repo, ref)
+        return tip is not None and is_ancestor(repo, commit, tip)
+    except GitError:
+        return False
 
 
 def is_ancestor(repo: Repo, commit: str, of: str) -> bool:

@@ -4,8 +4,7 @@ Handlers are short, run in worker threads and never touch the hub's memory: they
 """
 
 import asyncio
-import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import TimeoutError as Late
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +16,7 @@ from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
 from coordinator.core.timers import Now
 from coordinator.web import present
+from coordinator.web.access import requires
 from coordinator.web.auth import Doorkeeper, Principal
 
 T = TypeVar("T")
@@ -75,12 +75,13 @@ class Bridge:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE)
 
 
-def make_app(view: View, door: Doorkeeper, bridge: Bridge) -> Flask:
-    """Return the Flask application."""
+def make_app(view: View, door: Doorkeeper, bridge: Bridge, more: Iterable[Blueprint] = ()) -> Flask:
+    """Return the Flask application: its own routes and those of ``more``."""
     app = Flask("agentcom", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
-    app.register_blueprint(_blueprint(view, bridge))
+    for blueprint in (_blueprint(view, bridge), *more):
+        app.register_blueprint(blueprint)
 
     @app.before_request
     def authorize() -> tuple[Response, int] | None:
@@ -115,21 +116,6 @@ def make_app(view: View, door: Doorkeeper, bridge: Bridge) -> Flask:
         return jsonify(error="unavailable", hint="the hub is busy; try again"), 503, {"Retry-After": "1"}
 
     return app
-
-
-def needs(role: Role) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare that a route takes more than the role of a reader."""
-
-    def declare(handler: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(handler)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if not g.principal.may(role):
-                return jsonify(error="forbidden", hint=f"this takes a token of the role {role}, or the admin's"), 403
-            return handler(*args, **kwargs)
-
-        return guarded
-
-    return declare
 
 
 def _blueprint(view: View, bridge: Bridge) -> Blueprint:
@@ -194,7 +180,7 @@ def _blueprint(view: View, bridge: Bridge) -> Blueprint:
         return jsonify(bridge.ask(read))
 
     @api.post("/reconcile")
-    @needs(Role.COORDINATOR)
+    @requires(Role.COORDINATOR)
     def reconcile() -> Response:
         async def look() -> dict[str, Any]:
             return {"schema_version": SCHEMA_VERSION, **await view.reconcile()}

@@ -16,11 +16,12 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from coordinator.core.agent import Agent
+from coordinator.core.agent import Agent, Session
 from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
 from coordinator.core.timers import Now
 from coordinator.web.auth import Doorkeeper, Refused, digest
 from coordinator.web.limits import Rate, Violations, frame_rate, limited
+from coordinator.web.presence import Line
 from coordinator.web.threshold import Threshold
 from coordinator.web.translate import frame_of, session_of, word_of
 from coordinator.wire import frames, plain
@@ -63,6 +64,18 @@ class Desk(Protocol):
     def now(self) -> Now: ...
 
 
+class Company(Protocol):
+    """Who hears of all sessions: of comings and goings, and of each frame before the core does."""
+
+    def joined(self, agent_id: str, session: Session, frame: frames.Identify, line: Line) -> None: ...
+
+    def left(self, agent_id: str, session_id: str) -> None: ...
+
+    def hear(self, agent_id: str, frame: frames.ToHub) -> bool:
+        """Take a frame that is no word about a task; tell whether it was one."""
+        ...
+
+
 class Cut(Exception):
     """The socket must be closed: ``code`` of PROTOCOL 1.1, after an error frame where there is one.
 
@@ -97,6 +110,11 @@ class _Line:
     rate: Rate = field(default_factory=frame_rate)
     over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    @property
+    def crowded(self) -> bool:
+        """Half of what may wait does so already."""
+        return len(self.queue) > QUEUE_FRAMES // 2 or self.queued_bytes > QUEUE_BYTES // 2
+
     def put(self, text: str) -> None:
         """Queue a frame; a reader that is too slow is cut off instead of waited for."""
         if self.cut is not None:
@@ -129,8 +147,11 @@ class _Line:
 class Sessions:
     """All open sessions; it is the hub's net (``send``, ``close``) and the WebSocket half of the port."""
 
-    def __init__(self, desk: Desk, door: Doorkeeper, agents: Mapping[str, Agent]) -> None:
+    def __init__(
+        self, desk: Desk, door: Doorkeeper, agents: Mapping[str, Agent], company: Company | None = None
+    ) -> None:
         self._desk = desk
+        self._company = company
         self._door = door
         self._agents = agents
         self._lines: dict[str, _Line] = {}
@@ -231,6 +252,8 @@ class Sessions:
         hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)
         line.put(hello.encode())
         self._desk.submit(Connected(agent.id, session))
+        if self._company is not None:
+            self._company.joined(agent.id, session, frame, line)
         _log.info("%s connected (session %s)", agent.id, session.id)
         return line
 
@@ -262,6 +285,8 @@ class Sessions:
         if self._lines.get(line.agent) is line:
             del self._lines[line.agent]
             self._desk.submit(Disconnected(line.agent, line.session))
+            if self._company is not None:
+                self._company.left(line.agent, line.session)
             _log.info("%s disconnected (session %s)", line.agent, line.session)
 
     async def _converse(self, line: _Line, receive: Receive) -> None:
@@ -336,6 +361,8 @@ class Sessions:
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
         if limited(frame.type) and (wait := line.rate.over(line.heard_at)):
             return _too_fast(frame, wait).encode()
+        if self._company is not None and self._company.hear(line.agent, frame):
+            return None
         word = word_of(frame)
         if word is not None:
             self._desk.submit(Said(line.agent, line.session, word))

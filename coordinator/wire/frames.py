@@ -1,12 +1,13 @@
-"""WebSocket frames of PROTOCOL 1.1 to 1.4, in both directions.
+"""WebSocket frames of PROTOCOL 1.1 to 1.5, in both directions.
 
 Unknown fields are ignored (a newer peer may send more); a wrong type is a ``ValidationError``.
-Wire times are integers, milliseconds since the epoch. Optional fields are absent, never null, when sent.
+Wire times are integers, milliseconds since the epoch. Optional fields are absent, never null, when sent; only what is
+pushed on from one agent to another names all of its fields.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 PROTOCOL_VERSION = 1
 #: Features that the hub knows (PROTOCOL 1.1).
@@ -290,6 +291,170 @@ class OllamaReport(Frame):
     type: Literal["ollama_report"] = "ollama_report"
 
 
+# --- messages, channels, presence, to the hub (1.5) -----------------------------------------------------------------
+
+#: The longest word in a message that is not its payload (an id, a type, a name), in characters.
+WORD_CHARS = 200
+Word = Annotated[str, Field(max_length=WORD_CHARS)]
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("a payload must not be null")
+    return value
+
+
+Payload = Annotated[Any, AfterValidator(_not_null)]
+
+
+class Message(Frame):
+    type: Literal["message"] = "message"
+    to: Word | None = None
+    message_type: Word = "chat"
+    payload: Payload
+    reply_to: Word | None = None
+
+
+class Status(Frame):
+    type: Literal["status"] = "status"
+    status: Word
+
+
+class ListAgents(Frame):
+    type: Literal["list_agents"] = "list_agents"
+
+
+class ListChannels(Frame):
+    type: Literal["list_channels"] = "list_channels"
+
+
+class ChannelSubscribe(Frame):
+    type: Literal["channel_subscribe"] = "channel_subscribe"
+    channel: Word
+
+
+class ChannelUnsubscribe(Frame):
+    type: Literal["channel_unsubscribe"] = "channel_unsubscribe"
+    channel: Word
+
+
+class ChannelPublish(Frame):
+    type: Literal["channel_publish"] = "channel_publish"
+    channel: Word
+    payload: Payload
+    message_type: Word = "chat"
+    reply_to: Word | None = None
+
+
+class ChannelHistory(Frame):
+    type: Literal["channel_history"] = "channel_history"
+    channel: Word
+    limit: int = 50
+    since: int = 0
+
+
+#: The frames of 1.5: what agents say to one another through the hub.
+Chat = (
+    Message
+    | Status
+    | ListAgents
+    | ListChannels
+    | ChannelSubscribe
+    | ChannelUnsubscribe
+    | ChannelPublish
+    | ChannelHistory
+)
+
+# --- messages, channels, presence, from the hub (1.5) ---------------------------------------------------------------
+
+
+class MessageSent(Frame):
+    type: Literal["message_sent"] = "message_sent"
+    id: str
+
+
+class StatusUpdated(Frame):
+    type: Literal["status_updated"] = "status_updated"
+
+
+class Agents(Frame):
+    type: Literal["agents"] = "agents"
+    agents: list[dict[str, Any]]
+
+
+class Channels(Frame):
+    type: Literal["channels"] = "channels"
+    channels: list[dict[str, Any]]
+
+
+class ChannelSubscribed(Frame):
+    type: Literal["channel_subscribed"] = "channel_subscribed"
+    channel: str
+    note: Literal["already_subscribed"] | None = None
+
+
+class ChannelUnsubscribed(Frame):
+    type: Literal["channel_unsubscribed"] = "channel_unsubscribed"
+    channel: str
+
+
+class ChannelPublished(Frame):
+    type: Literal["channel_published"] = "channel_published"
+    channel: str
+    seq: int
+    id: str
+
+
+class ChannelPosts(Frame):
+    type: Literal["channel_history"] = "channel_history"
+    channel: str
+    messages: list[dict[str, Any]]
+
+
+class Pushed(Frame):
+    """The base of what one agent said and another one hears: clients read every field, also one that is null."""
+
+    id: str
+    sender: str = Field(alias="from")
+    message_type: str
+    payload: Any
+    reply_to: str | None
+    timestamp: int
+
+    def encode(self) -> str:
+        return self.model_dump_json(by_alias=True)
+
+
+class MessagePushed(Pushed):
+    type: Literal["message"] = "message"
+
+
+class ChannelMessage(Pushed):
+    type: Literal["channel_message"] = "channel_message"
+    channel: str
+
+
+class AgentJoined(Frame):
+    type: Literal["agent_joined"] = "agent_joined"
+    agent: dict[str, Any]
+
+
+class AgentLeft(Frame):
+    type: Literal["agent_left"] = "agent_left"
+    agent_id: str
+
+
+class StatusChanged(Frame):
+    type: Literal["status_changed"] = "status_changed"
+    agent: dict[str, Any]
+
+
+class ChannelAgentJoined(Frame):
+    type: Literal["channel_agent_joined"] = "channel_agent_joined"
+    channel: str
+    agent_id: str
+
+
 #: What the hub reads.
 ToHub = Annotated[
     Identify
@@ -306,7 +471,8 @@ ToHub = Annotated[
     | WakeResult
     | ResourceReport
     | AgentRestarting
-    | OllamaReport,
+    | OllamaReport
+    | Chat,
     Field(discriminator="type"),
 ]
 

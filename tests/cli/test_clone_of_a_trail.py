@@ -7,6 +7,7 @@ import pytest
 from support.repo import Clone
 from support.state import let_a_hub_look
 
+from coordinator.cli.status_cmd import _remote
 from coordinator.service import CannotStart, Options, serve
 
 
@@ -27,6 +28,28 @@ def test_reading_commands_read_the_trail_of_the_remote_and_say_so(cloned: Clone,
     assert [task["title"] for task in run("task", "list", "--json").json["tasks"]] == ["one"]
     assert "created" in run("log").out
     assert run("compile", "--check").code == 0
+
+
+def test_words_of_people_say_that_they_must_be_pushed_and_never_to_start_a_hub_here(cloned: Clone, run) -> None:
+    for argv in (("add", "two"), ("task", "new", "three"), ("agent", "add", "loash")):
+        said = run(*argv)
+        assert said.code == 0, said.err
+        assert "the hub reads origin: `git push origin main`" in said.out, argv
+        assert "no hub is running" not in said.out, argv
+    shown = run("status").out
+    assert "main has 3 commits that are not pushed; the hub reads origin: `git push origin main`" in shown
+    assert "when it starts" not in shown
+    asked = run("reconcile")
+    assert asked.code == 69
+    assert "`git fetch`" in asked.err
+    assert "start it" not in asked.err
+
+
+def test_the_branch_that_was_checked_out_to_look_at_it_hides_nothing_newer(cloned: Clone, run) -> None:
+    cloned.git("branch", "agentcom/state", "origin/agentcom/state~1")
+    shown = run("status").out
+    assert shown.startswith("read from origin/agentcom/state, as fetched last; as of ")
+    assert cloned.head("origin/agentcom/state")[:7] in shown.splitlines()[0]
 
 
 def test_no_hub_begins_a_trail_of_its_own_beside_it(cloned: Clone) -> None:
@@ -51,3 +74,17 @@ def test_init_in_such_a_clone_equips_nothing_that_is_there_and_gives_no_wrong_ad
     said = run("init")
     assert said.code == 0, said.err
     assert "root:" not in said.err
+
+
+def test_what_others_did_to_the_remote_stands_indented_under_it(capsys: pytest.CaptureFixture[str]) -> None:
+    remote = dict.fromkeys(("fetched_at", "pushed_at", "unpushed_since", "unpushed", "pushed_commit"))
+    at = {
+        "name": "origin",
+        "url": "/r",
+        "notice": "agentcom/state was deleted there",
+        "notice_at": "2026-11-25T20:00:00Z",
+    }
+    _remote({**remote, **at})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("remote: origin (/r)")
+    assert second.startswith("  agentcom/state was deleted there (")

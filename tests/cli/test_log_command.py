@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 
 from support.cli import Said
-from support.repo import Clone, git_env
+from support.repo import Clone, git_env, lose
+from support.state import let_a_hub_look
 
 from coordinator.git.journal import GitStore
 from coordinator.git.message import compose
@@ -52,3 +53,22 @@ def test_the_log_is_shown_without_loading_what_reads_peoples_files(clone: Clone)
     said, _, modules = done.stdout.partition("\n")
     assert said.endswith("t-1: change 0"), done.stderr
     assert not {"pydantic", "yaml", "markdown_it", "flask", "asyncio", "coordinator.reading"} & set(modules.split())
+
+
+def test_a_branch_that_was_deleted_is_not_said_never_to_have_been(run: Callable[..., Said], clone: Clone) -> None:
+    let_a_hub_look(clone)
+    clone.git("branch", "-qD", "agentcom/state")
+    for command in ("log", "status"):
+        assert run(command).out.startswith(
+            "agentcom/state was deleted while no hub was running: the next `agentcom hub`"
+        )
+    assert "would run" not in run("status").out
+
+
+def test_a_branch_that_cannot_be_read_is_said_in_words_of_people(run: Callable[..., Said], clone: Clone) -> None:
+    let_a_hub_look(clone)
+    lose(clone, clone.head("agentcom/state"))
+    said = run("log")
+    assert said.code == 1
+    assert said.err.startswith("agentcom: agentcom/state cannot be read: ")
+    assert "--first-parent" not in said.err

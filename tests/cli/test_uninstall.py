@@ -1,6 +1,7 @@
 """Init makes git settings where there are none, and uninstall takes exactly those back."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def test_the_hook_goes_and_files_commits_and_trail_stay(clone: Clone, run: Run) 
     mine = clone.snapshot()
     tip = clone.head("agentcom/state")
     clone.git("update-ref", "refs/agentcom/backup", tip)
+    clone.git("config", "agentcom.remote", "upstream")
     out = run("uninstall").out
     assert f"removed: {clone.path / '.git/hooks/pre-commit'}" in out
     assert not (clone.path / ".git/hooks/pre-commit").exists()
@@ -98,6 +100,7 @@ def test_the_hook_goes_and_files_commits_and_trail_stay(clone: Clone, run: Run) 
     assert clone.head("agentcom/state") == tip
     assert "git branch -D agentcom/state" in out
     assert "git update-ref -d refs/agentcom/backup" in out
+    assert re.search("the remote of the hub, upstream +git config --unset agentcom.remote\n", out)
     assert f"rm -r {clone.path / '.git/agentcom'}" in out
 
 

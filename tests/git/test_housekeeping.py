@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -433,23 +434,25 @@ def test_without_room_nothing_is_written_and_a_line_says_how_much_is_needed(
 
 
 def test_what_a_failed_repack_leaves_is_removed_and_what_others_write_is_not(
-    world: World, fake_git: Callable[[str, str], None]
+    world: World, tmp_path: Path, fake_git: Callable[[str, str], None]
 ) -> None:
     world.flush(PACKS)
     (world.folder / "tmp_pack_theirs").write_bytes(b"PACK")
+    ours, held = world.folder / "tmp_pack_ours", world.folder / "tmp_pack_held"
     fake_git(
-        "repack", f"    echo PACK > {world.folder}/tmp_pack_ours; echo 'fatal: No space left on device' >&2; exit 128"
+        "repack",
+        f"    echo PACK | tee {ours} > {held}; sleep 600 < {held} > /dev/null 2>&1 & echo $! > {tmp_path}/pid\n"
+        "    echo 'fatal: No space left on device' >&2; exit 128",
     )
     world.now = 1e6
     assert world.keeper.beat() is Step.REPACK
     assert "repack failed: fatal: No space left on device" in world.said
-    with (world.folder / "tmp_pack_ours").open("rb") as ours, subprocess.Popen(["sleep", "600"], stdin=ours) as writer:
-        world.keeper.beat()
-        world.keeper.beat()
-        assert (world.folder / "tmp_pack_ours").exists()
-        writer.kill()
+    assert not ours.exists()
     world.keeper.beat()
-    assert not (world.folder / "tmp_pack_ours").exists()
+    assert held.exists()
+    _kill(int((tmp_path / "pid").read_text()))
+    world.keeper.beat()
+    assert not held.exists()
     assert (world.folder / "tmp_pack_theirs").exists()
 
 
@@ -517,6 +520,34 @@ def test_a_hub_that_stops_ends_what_runs_and_says_nothing_of_it(
         time.sleep(0.01)
     assert world.said == ""
     assert world.clone.fsck() == ""
+
+
+@pytest.mark.usefixtures("short_beat")
+@pytest.mark.parametrize(
+    ("command", "lock"),
+    [("repack", "pack/multi-pack-index.lock"), ("commit-graph", "info/commit-graphs/commit-graph-chain.lock")],
+)
+def test_a_hub_that_stops_takes_the_locks_away_that_its_git_leaves(
+    world: World, tmp_path: Path, fake_git: Callable[[str, str], None], command: str, lock: str
+) -> None:
+    path = world.clone.path / ".git/objects" / lock
+    path.parent.mkdir(exist_ok=True)
+    if command == "repack":
+        world.flush(PACKS)
+    os.mkfifo(tmp_path / "started")
+    fake_git(command, f"    echo > {path}; echo > {tmp_path}/started; sleep 600")
+    world.now = 1e6
+    world.keeper.start()
+    (tmp_path / "started").read_text()
+    assert path.exists()
+    world.keeper.stop()
+    assert not path.exists()
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    while _alive(pid):
+        time.sleep(0.01)
 
 
 def _alive(pid: int) -> bool:

@@ -1,10 +1,13 @@
 """A person's commit holds exactly the files asked for, or nothing is changed at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from support.repo import Clone, make_bare, make_repo
 
+from coordinator.git import person
 from coordinator.git.person import (
     Busy,
     CannotCommit,
@@ -38,6 +41,10 @@ def refuses(clone: Clone, kind: type[CannotCommit], match: str, files: dict[str,
         commit_paths(clone.repo, "main", files, "Add two")
     assert "\n" not in str(raised.value) or kind is Refused
     assert clone.snapshot() == before
+
+
+def full(_handle: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_the_commit_holds_exactly_the_files_under_the_persons_name(clone: Clone) -> None:
@@ -173,6 +180,26 @@ def test_without_an_identity_it_names_the_two_commands(clone: Clone) -> None:
 def test_a_bare_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoWorkTree, match="no work tree"):
         commit_paths(find_repo(make_bare(tmp_path / "b.git")), "main", NEW, "x")
+
+
+def test_a_disk_that_is_full_changes_nothing_and_is_said_in_one_line(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(person.os, "fsync", full)
+    refuses(clone, Refused, "nothing was committed and nothing was changed: No space left on device")
+
+
+def test_a_file_that_a_full_disk_does_not_let_us_put_back_is_named(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = clone.repo.common_dir / "hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
+    hook.chmod(0o755)
+    calls = iter([lambda _handle: None])
+    monkeypatch.setattr(person.os, "fsync", lambda handle: next(calls, full)(handle))
+    with pytest.raises(Refused, match=r"`git checkout -- BACKLOG\.md`; git says: no"):
+        commit_paths(clone.repo, "main", NEW, "Add two")
 
 
 def test_a_hook_of_the_person_runs_and_may_refuse_and_then_nothing_is_changed(clone: Clone) -> None:

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.repo import Clone, make_repo
+from support.repo import Clone, lose, make_repo
 
-from coordinator.git.journal import HUB_ATTRIBUTES, Engine, GitStore
+from coordinator.git.journal import HUB_ATTRIBUTES, Engine, GitStore, last_observed
 from coordinator.git.message import compose
-from coordinator.git.recovery import BACKUP_REF
+from coordinator.git.recovery import BACKUP_REF, last_known
 from coordinator.git.repo import STATE_REF
 from coordinator.git.slips import Epoch, Seen, judge
 from coordinator.place import STATE_TIP
@@ -61,22 +61,6 @@ def recover(clone: Clone, engine: Engine, hub_id: str = MINE, *, take_over: bool
 
 def first_parents(clone: Clone) -> list[str]:
     return clone.git("rev-list", "--first-parent", STATE).split()
-
-
-def lose(clone: Clone, oid: str) -> None:
-    """Remove one object, wherever it stands, as a damaged disk does."""
-    folder = clone.repo.common_dir / "objects/pack"
-    aside = folder.parent.parent / "aside"
-    aside.mkdir(exist_ok=True)
-    for pack in list(folder.glob("*.pack")):
-        pack.rename(aside / pack.name)
-        pack.with_suffix(".idx").unlink(missing_ok=True)
-        clone.git("unpack-objects", "-q", input=(aside / pack.name).read_bytes())
-    for name in ("multi-pack-index",):
-        (folder / name).unlink(missing_ok=True)
-    loose = clone.repo.common_dir / "objects" / oid[:2] / oid[2:]
-    loose.chmod(0o644)
-    loose.unlink()
 
 
 # --- the judgement ---------------------------------------------------------------------------------------------------
@@ -302,12 +286,23 @@ def test_a_branch_that_is_not_whole_is_restored_to_its_newest_whole_commit(
     again, fold = recover(clone, engine)
     assert (fold.tip, fold.files["status/open/t-1.yaml"]) == (good, b"2\n")
     assert good[:12] in fold.rescued
+    assert "its last com " not in fold.rescued
     assert "\n" not in fold.rescued
     assert fold.slip is not None
     again.flush((commit(slip=fold.slip), commit({"status/open/t-1.yaml": b"4\n"})))
     clone.git("reflog", "expire", "--expire=all", "--all")
     assert clone.fsck() == ""
     assert recover(clone, engine)[1].rescued == ""
+
+
+def test_what_a_hub_settled_is_known_although_its_last_commit_is_missing(clone: Clone, store: GitStore) -> None:
+    write(store, 4)
+    good, source = clone.head(f"{STATE}~1"), clone.head()
+    broken_commit(clone)
+    known = last_known(clone.repo)
+    assert known is not None
+    assert known.oid == good
+    assert last_observed(clone.repo) == source
 
 
 def test_without_a_reflog_it_is_restored_to_the_backup(clone: Clone, store: GitStore, engine: Engine) -> None:

@@ -64,6 +64,17 @@ def test_what_is_no_remote_and_no_good_address_changes_nothing(repo: Clone, want
     assert hub_remote(repo.repo) is None
 
 
+def test_an_address_where_nobody_answers_changes_nothing(repo: Clone, tmp_path: Path) -> None:
+    for wanted in (str(tmp_path / "typo.git"), "https://ada:s3cret@127.0.0.1:1/x.git"):
+        with pytest.raises(CannotUseRemote, match="cannot be reached, and no remote was added") as refused:
+            choose(repo.repo, wanted)
+        assert not refused.value.wrong
+        assert "s3cret" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+    assert repo.git("remote") == ""
+    assert hub_remote(repo.repo) is None
+
+
 def test_a_remote_of_a_kind_that_is_not_spoken_is_refused_by_its_name_too(repo: Clone) -> None:
     repo.git("remote", "add", "origin", "https://ada:s3cret@example.org/x")
     repo.git("remote", "set-url", "--add", "--push", "origin", "http://ada:s3cret@example.org/x")

@@ -30,7 +30,7 @@ from support import deadly
 from support.repo import Clone, git_env
 
 #: How many random kills there are, and for how many seconds somebody does something beside a hub: more in make crash.
-KILLS = int(os.environ.get("AGENTCOM_KILLS", "10"))
+KILLS = int(os.environ.get("AGENTCOM_KILLS", "6"))
 BESIDE_S = 30.0 if "AGENTCOM_KILLS" in os.environ else 3.0
 #: After any kill a hub is ready within this many seconds (promise L6).
 READY_WITHIN_S = 5.0

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from coordinator.core.task import Task
 from coordinator.ground import survey
 from coordinator.hub import Hub
-from coordinator.service import _refuse_occupied, make_hub
+from coordinator.starting import make_hub, refuse_occupied
 from support.repo import Clone
 
 #: Longest wait for something that must happen at once.
@@ -18,7 +18,7 @@ SOON = 30.0
 async def running(clone: Clone, **more: object) -> AsyncIterator[Hub]:
     """Start a hub as ``agentcom hub`` does, without its door; an error of its loop is the test's."""
     ground = survey(clone.path)
-    _refuse_occupied(ground)
+    refuse_occupied(ground)
     hub = make_hub(ground, **more)  # type: ignore[arg-type]
     try:
         await hub.start()

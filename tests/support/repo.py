@@ -118,3 +118,19 @@ def make_bare(path: Path) -> Path:
     """Make an empty bare repository; return its path."""
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(path)], check=True, env=git_env())
     return path
+
+
+def lose(clone: Clone, oid: str) -> None:
+    """Remove one object, wherever it stands, as a damaged disk does."""
+    folder = clone.repo.common_dir / "objects/pack"
+    aside = folder.parent.parent / "aside"
+    aside.mkdir(exist_ok=True)
+    for pack in list(folder.glob("*.pack")):
+        pack.rename(aside / pack.name)
+        pack.with_suffix(".idx").unlink(missing_ok=True)
+        clone.git("unpack-objects", "-q", input=(aside / pack.name).read_bytes())
+    for name in ("multi-pack-index",):
+        (folder / name).unlink(missing_ok=True)
+    loose = clone.repo.common_dir / "objects" / oid[:2] / oid[2:]
+    loose.chmod(0o644)
+    loose.unlink()

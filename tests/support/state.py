@@ -12,7 +12,7 @@ from coordinator.ground import survey
 from coordinator.hub import Hub
 from coordinator.ports import Author, Commit
 from coordinator.projection import Claim, claim_commit
-from coordinator.service import make_hub
+from coordinator.starting import make_hub
 from support.repo import Clone
 
 _CLAIM = Claim(1, "h-00000000")

@@ -5,84 +5,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from support.room import TOKEN, Room, Socket
 
-from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Token
-from coordinator.core.events import Complete, Connected, Disconnected, Progress, Said
-from coordinator.core.timers import Now
+from coordinator.core.agent import Agent, AgentRecord
+from coordinator.core.events import Complete, Connected, Disconnected, Progress
 from coordinator.web import sockets
-from coordinator.web.auth import Doorkeeper, digest
-from coordinator.web.sockets import Sessions
 from coordinator.wire.frames import MAX_PLAIN_FRAME
-
-TOKEN = "ac_" + "x" * 43
-
-
-class Desk:
-    def __init__(self) -> None:
-        self.heard = []
-        self.something = asyncio.Event()
-
-    def submit(self, event) -> None:
-        self.heard.append(event)
-        self.something.set()
-
-    def now(self) -> Now:
-        return Now(1.0, 1_800_000_000_000)
-
-    def words(self) -> list:
-        return [event.word for event in self.heard if isinstance(event, Said)]
-
-
-class Socket:
-    """The client's end: ``say`` puts a frame in, ``said`` is what came out, ``end`` the close."""
-
-    def __init__(self, sessions: Sessions) -> None:
-        self._in: asyncio.Queue = asyncio.Queue()
-        self._in.put_nowait({"type": "websocket.connect"})
-        self.said: list[dict] = []
-        self.closed: tuple[int, str] | None = None
-        self._news = asyncio.Event()
-        self.serving = asyncio.create_task(sessions.serve({"headers": []}, self._in.get, self._out))
-
-    async def _out(self, message) -> None:
-        if message["type"] == "websocket.send":
-            self.said.append(json.loads(message["text"]))
-        elif message["type"] == "websocket.close":
-            self.closed = (message["code"], message["reason"])
-        self._news.set()
-
-    def say(self, frame: dict | str) -> None:
-        self._in.put_nowait(
-            {"type": "websocket.receive", "text": frame if isinstance(frame, str) else json.dumps(frame)}
-        )
-
-    async def hear(self, kind: str) -> dict:
-        async with asyncio.timeout(20):
-            while True:
-                for frame in self.said:
-                    if frame["type"] == kind:
-                        self.said.remove(frame)
-                        return frame
-                self._news.clear()
-                await self._news.wait()
-
-    async def end(self) -> tuple[int, str] | None:
-        await asyncio.wait_for(asyncio.gather(self.serving, return_exceptions=True), 20)
-        return self.closed
-
-
-class Room:
-    def __init__(self) -> None:
-        self.desk = Desk()
-        spec = AgentSpec("a", tokens=(Token(digest(TOKEN)),), where="agents/a.yaml")
-        self.agents = {"a": Agent(spec, AgentRecord("a"))}
-        self.sessions = Sessions(self.desk, Doorkeeper(self.agents, "admin"), self.agents)
-
-    async def socket(self, **fields) -> Socket:
-        socket = Socket(self.sessions)
-        socket.say({"type": "identify", "agent_id": "a", "token": TOKEN, **fields})
-        await socket.hear("identified")
-        return socket
 
 
 async def test_a_result_with_half_an_emoji_is_read_and_not_refused_for_ever() -> None:

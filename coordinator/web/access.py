@@ -1,0 +1,88 @@
+"""Who may do what: the role that each route and each frame needs, declared beside it, and how a refusal reads.
+
+One ladder: admin > coordinator > agent > reader (PROTOCOL 2). A view that declares nothing has no ``needs`` and is a
+mistake that a test finds by walking ``declared``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec
+
+from flask import Flask, g, jsonify
+from flask.typing import ResponseReturnValue
+
+from coordinator.core.agent import Role
+from coordinator.web.auth import Principal
+
+P = ParamSpec("P")
+
+
+#: What each frame of PROTOCOL 1.5 needs; frames about tasks are bound to their owner by the core.
+FRAMES: Mapping[str, Role] = {
+    "message": Role.AGENT,
+    "status": Role.AGENT,
+    "list_agents": Role.READER,
+    "list_channels": Role.READER,
+    "channel_subscribe": Role.AGENT,
+    "channel_unsubscribe": Role.AGENT,
+    "channel_publish": Role.AGENT,
+    "channel_history": Role.READER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a route needs: at least this role, None for the admin alone.
+
+    ``own`` names the part of its path that must be the caller itself; the admin may anyway.
+    """
+
+    role: Role | None
+    own: str | None = None
+
+
+def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
+    """Tell whether a principal may use a route with these parts of its path."""
+    if principal.admin:
+        return True
+    if rule.role is None or not principal.may(rule.role):
+        return False
+    return rule.own is None or parts.get(rule.own) == principal.agent
+
+
+def requires(
+    role: Role | None, *, own: str | None = None
+) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
+    """Declare what a Flask view needs, None for the admin alone: others get 403. ``g.principal`` is who asks."""
+    rule = Rule(role, own)
+
+    def declare(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            if not permits(rule, g.principal, kwargs):
+                return forbidden(rule)
+            return view(*args, **kwargs)
+
+        guarded.needs = rule  # type: ignore[attr-defined]
+        return guarded
+
+    return declare
+
+
+def forbidden(rule: Rule) -> ResponseReturnValue:
+    """Return the answer to somebody who may not."""
+    hint = "this takes the admin's token"
+    if rule.role is not None:
+        hint = f"this takes a token of the role {rule.role}, or the admin's"
+    if rule.own is not None:
+        hint += "; an agent may do it for itself alone"
+    return jsonify(error="forbidden", hint=hint), 403
+
+
+def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None]]:
+    """Yield method, path and rule of every route; the rule is None where nothing is declared."""
+    for route in app.url_map.iter_rules():
+        view = app.view_functions[route.endpoint]
+        for method in sorted((route.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield method, route.rule, getattr(view, "needs", None)
