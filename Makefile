@@ -83,6 +83,8 @@ bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.log --quick
 	@echo
 	@$(BIN)/python -m benchmarks.startup --quick
+	@echo
+	@$(BIN)/python -m benchmarks.gateway --quick
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -36,7 +36,7 @@ from coordinator.sync import Syncer
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import api_analytics, api_channels, api_messages, present
 from coordinator.web.api import Bridge, make_app
-from coordinator.web.asgi import Port, listen, make_server
+from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
 from coordinator.web.chat import Chat
 from coordinator.web.mail.office import Office
@@ -207,6 +207,7 @@ async def _serve_locked(
     options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
 ) -> None:
     refuse_occupied(ground)
+    let_many_in()
     try:
         listener = listen(options.host, options.port)
     except OSError as error:
@@ -256,7 +257,7 @@ async def _serve_locked(
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
-        ends = {working, serving}
+        ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
         if syncer is not None:
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)

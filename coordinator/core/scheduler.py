@@ -88,8 +88,7 @@ def why(memory: Memory, task: Task, now: Now) -> Why | None:
     if found is not None:
         return found
     pin = task.spec.assignee
-    enabled = [agent for agent in memory.agents.values() if agent.enabled]
-    able = [agent for agent in enabled if agent.may_have(frozenset(task.spec.needed_capabilities))]
+    able = list(memory.able(frozenset(task.spec.needed_capabilities)))
     if pin is not None:
         able = [agent for agent in able if agent.id == pin]
         if not able:
@@ -165,7 +164,7 @@ def choose(memory: Memory) -> tuple[Task, Agent] | None:
     if not memory.idle:
         return None
     for order, bucket in memory.ready.heads():
-        candidates = [agent for agent in (memory.agents[name] for name in memory.idle) if fits(agent, bucket)]
+        candidates = [agent for agent in memory.idle_with(bucket.needs) if fits(agent, bucket)]
         if candidates and _limit(memory, bucket.repo) is None:
             task = memory.tasks[order[3]]
             return task, _best(task, candidates)

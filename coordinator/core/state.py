@@ -4,7 +4,7 @@ The memory is the fold of the state branch plus what lives only while the hub ru
 indexes in step with values; it decides nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Live
@@ -42,6 +42,9 @@ class Memory:
         self.ready = ReadyQueue()
         self.ready_since: dict[str, float] = {}
         self.idle: dict[str, None] = {}
+        self._idle_like: dict[frozenset[str], dict[str, None]] = {}
+        self._likeness: dict[str, frozenset[str]] = {}
+        self._able: dict[frozenset[str], tuple[Agent, ...]] = {}
         self.mono = Timers()
         self.wall = Timers()
         self.in_hand: dict[str | None, int] = {}
@@ -143,11 +146,42 @@ class Memory:
 
     def _put_agent(self, agent: Agent) -> Agent:
         self.agents[agent.id] = agent
+        self._able.clear()
         if _may_take_work(agent):
             self.idle.setdefault(agent.id, None)
+            self._put_among_like(agent.id, agent.capabilities)
         else:
             self.idle.pop(agent.id, None)
+            self._put_among_like(agent.id, None)
         return agent
+
+    def _put_among_like(self, agent_id: str, can: frozenset[str] | None) -> None:
+        before = self._likeness.get(agent_id)
+        if before == can:
+            return
+        if before is not None:
+            del self._likeness[agent_id]
+            like = self._idle_like[before]
+            del like[agent_id]
+            if not like:
+                del self._idle_like[before]
+        if can is not None:
+            self._likeness[agent_id] = can
+            self._idle_like.setdefault(can, {})[agent_id] = None
+
+    def idle_with(self, needs: frozenset[str]) -> Iterator[Agent]:
+        """Yield the idle agents that have what is needed; those that are alike are judged once."""
+        for can, names in self._idle_like.items():
+            if needs <= can:
+                yield from (self.agents[name] for name in names)
+
+    def able(self, needs: frozenset[str]) -> tuple[Agent, ...]:
+        """Return the enabled agents that may have what is needed, idle or not; kept until an agent changes."""
+        found = self._able.get(needs)
+        if found is None:
+            found = tuple(agent for agent in self.agents.values() if agent.enabled and agent.may_have(needs))
+            self._able[needs] = found
+        return found
 
 
 def _may_take_work(agent: Agent) -> bool:

@@ -22,6 +22,8 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 #: Threads for Flask.
 WORKERS = 8
+#: A peer that takes nothing for so long is cut off by the system, in seconds: its socket cannot even be told why.
+STALLED = 30
 #: Seconds that running requests may take when the server stops.
 GOODBYE = 3
 
@@ -120,6 +122,18 @@ class _Server(uvicorn.Server):
         yield
 
 
+def let_many_in() -> None:
+    """Let this process have as many sockets and files open as the system allows it: often 1,024 unless asked."""
+    try:
+        import resource
+    except ImportError:  # no Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 lets the system choose. Raises OSError (EADDRINUSE when it is taken)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -127,6 +141,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
         listener.bind((host, port))
         listener.listen(2048)
         listener.set_inheritable(False)

@@ -53,7 +53,7 @@ class Doorkeeper:
     def identify(self, agent_id: str, token: str | None, now_ms: int) -> Agent:
         """Return the agent that ``token`` belongs to. Raises Refused (PROTOCOL 1.1)."""
         agent = self._agents.get(agent_id)
-        if not self._opens(agent, token or "", now_ms) or agent is None:
+        if not self.opens(agent_id, digest(token or ""), now_ms) or agent is None or not token:
             owner = self._owner(token or "", now_ms)
             if owner is not None and owner.id != agent_id:
                 raise Refused("token_agent_mismatch", f"this token belongs to another agent than {agent_id}")
@@ -61,6 +61,10 @@ class Doorkeeper:
         if agent.spec.disabled:
             raise Refused("agent_disabled", f"{agent_id} is disabled in its agents file")
         return agent
+
+    def opens(self, agent_id: str, presented: str, now_ms: int) -> bool:
+        """Tell whether a token, by its stored form, is one of this agent's now."""
+        return self._opens(self._agents.get(agent_id), presented, now_ms)
 
     def bearer(self, header: str | None, now_ms: int) -> Principal | None:
         """Return whose bearer token an ``Authorization`` header carries, None when it opens nothing."""
@@ -73,19 +77,19 @@ class Doorkeeper:
         return None if owner is None or owner.spec.disabled else Principal(owner.spec.role, owner.id)
 
     def _owner(self, token: str, now_ms: int) -> Agent | None:
-        found = [agent for agent in self._agents.values() if self._opens(agent, token, now_ms)]
-        return found[0] if found else None
+        presented = digest(token)
+        found = [agent for agent in self._agents.values() if self._opens(agent, presented, now_ms)]
+        return found[0] if found and token else None
 
     @staticmethod
-    def _opens(agent: Agent | None, token: str, now_ms: int) -> bool:
-        presented = digest(token)
+    def _opens(agent: Agent | None, presented: str, now_ms: int) -> bool:
         stored: Iterable[Token] = (*agent.spec.tokens, *agent.record.tokens) if agent else (Token(_NOBODY),)
         revoked = agent.record.revoked if agent else ()
         good = False
         for known in stored:
             alive = (known.not_after is None or known.not_after > now_ms) and known.sha256 not in revoked
             good |= hmac.compare_digest(presented, known.sha256.lower()) and alive
-        return good and agent is not None and bool(token)
+        return good and agent is not None
 
 
 def digest(token: str) -> str:

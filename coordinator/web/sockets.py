@@ -1,12 +1,13 @@
 """WebSocket sessions: identify, liveness, one bounded queue and one writer per socket (PROTOCOL 1.1, 1.2).
 
-Decode, submit, done: what a frame means is the core's business. A session is a value by its id; nothing outside this
-module ever holds a socket.
+Decode, submit, done: what a frame means is the core's business, and how much anybody may ask is decided in ``limits``.
+A session is a value by its id; nothing outside this module ever holds a socket.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -18,8 +19,10 @@ from pydantic import ValidationError
 from coordinator.core.agent import Agent, Session
 from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
 from coordinator.core.timers import Now
-from coordinator.web.auth import Doorkeeper, Refused
+from coordinator.web.auth import Doorkeeper, Refused, digest
+from coordinator.web.limits import Rate, Violations, frame_rate, limited
 from coordinator.web.presence import Line
+from coordinator.web.threshold import Threshold
 from coordinator.web.translate import frame_of, session_of, word_of
 from coordinator.wire import frames, plain
 
@@ -39,6 +42,15 @@ QUEUE_FRAMES = 64
 QUEUE_BYTES = 256 * 1024
 #: How long one frame may take to leave, in seconds; twice as long when it begins just after a look.
 SEND_WITHIN = 10.0
+#: How long a session that must end may take to hear why, in seconds; who does not read is left after that.
+GOODBYE_WITHIN = 2.0
+#: How often it is looked whether the tokens of open sessions still open the door, in seconds; so many at a time.
+LOOK_EVERY = 2.0
+LOOKS_AT_ONCE = 500
+#: A session is replaced when nothing came from it for so long, in seconds, and at the latest after so long: what was on
+#: its way is handled before anything of the next.
+QUIET = 0.05
+QUIET_AT_LAST = 1.0
 CLOSE_SLOW = 1013
 CLOSE_GOING = 1001
 _BIG_TYPES = ("task_complete", "task_failed")
@@ -65,10 +77,13 @@ class Company(Protocol):
 
 
 class Cut(Exception):
-    """The socket must be closed: ``code`` of PROTOCOL 1.1, after an error frame where there is one."""
+    """The socket must be closed: ``code`` of PROTOCOL 1.1, after an error frame where there is one.
 
-    def __init__(self, code: int, reason: str, error: frames.Error | None = None) -> None:
-        self.code, self.reason, self.error = code, reason, error
+    ``refused`` is who wanted in and may not, as it calls itself: that is answered late. None for everything else.
+    """
+
+    def __init__(self, code: int, reason: str, error: frames.Error | None = None, refused: str | None = None) -> None:
+        self.code, self.reason, self.error, self.refused = code, reason, error, refused
         super().__init__(reason)
 
 
@@ -77,12 +92,13 @@ class _Line:
     """One open socket of an identified agent.
 
     ``heard_at`` is when its last frame came, ``sending_since`` when one began to leave that has not left yet, both on
-    the loop's clock.
+    the loop's clock. ``key`` is the stored form of its token, ``over`` is done when it must not be waited for.
     """
 
     agent: str
     session: str
     instance: str | None
+    key: str
     transmit: Transmit
     heard_at: float
     queue: deque[str] = field(default_factory=deque)
@@ -90,6 +106,9 @@ class _Line:
     sending_since: float | None = None
     something: asyncio.Event = field(default_factory=asyncio.Event)
     cut: Cut | None = None
+    violations: Violations = field(default_factory=Violations)
+    rate: Rate = field(default_factory=frame_rate)
+    over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def crowded(self) -> bool:
@@ -101,10 +120,10 @@ class _Line:
         if self.cut is not None:
             return
         if len(self.queue) >= QUEUE_FRAMES or self.queued_bytes > QUEUE_BYTES:  # one large frame always fits
-            self.end(Cut(CLOSE_SLOW, "too slow"))
+            self.end(Cut(CLOSE_SLOW, "too slow"), within=0)
             return
         self.queue.append(text)
-        self.queued_bytes += len(text)
+        self.queued_bytes += _size(text)
         self.something.set()
 
     async def say(self, text: str, now: float) -> None:
@@ -113,10 +132,16 @@ class _Line:
         await self.transmit({"type": "websocket.send", "text": text})
         self.sending_since = None
 
-    def end(self, cut: Cut) -> None:
-        """Close the socket once what is queued has gone out."""
-        self.cut = self.cut or cut
+    def end(self, cut: Cut, within: float = GOODBYE_WITHIN) -> None:
+        """Close the socket once what is queued has gone out, and at the latest after so many seconds."""
+        if self.cut is None:
+            self.cut = cut
+            asyncio.get_running_loop().call_later(within, self._give_up)
         self.something.set()
+
+    def _give_up(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 class Sessions:
@@ -130,6 +155,7 @@ class Sessions:
         self._door = door
         self._agents = agents
         self._lines: dict[str, _Line] = {}
+        self._threshold = Threshold()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -146,13 +172,32 @@ class Sessions:
         """End a session with an error of PROTOCOL 1.1."""
         line = self._lines.get(agent)
         if line is not None and line.session == session:
-            line.put(frames.Error(error=code, detail=code.replace("_", " ")).encode())
-            line.end(Cut(frames.CLOSE_UNAUTHORIZED, code))
+            self._expel(line, code, code.replace("_", " "))
 
     def shut(self) -> None:
         """Say goodbye to everybody: the hub goes down, nothing is lost."""
         for line in self._lines.values():
             line.end(Cut(CLOSE_GOING, "the hub stops"))
+
+    # --- who may stay
+
+    async def patrol(self) -> None:
+        """End sessions whose token opens nothing any more: revoked, taken out of the file, past its end. Runs on."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for number, line in enumerate(tuple(self._lines.values()), 1):
+                if not self._door.opens(line.agent, line.key, self._desk.now().wall):
+                    agent = self._agents.get(line.agent)
+                    code = "agent_disabled" if agent is None or agent.spec.disabled else "invalid_token"
+                    self._expel(line, code, f"{code.replace('_', ' ')}: this token of {line.agent} opens nothing now")
+                if number % LOOKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    def _expel(self, line: _Line, code: str, detail: str) -> None:
+        """End a session now: nothing that it says from here on is heard."""
+        line.put(frames.Error(error=code, detail=detail).encode())
+        line.end(Cut(frames.CLOSE_UNAUTHORIZED, code))
+        self._drop(line)
 
     # --- one socket
 
@@ -165,10 +210,10 @@ class Sessions:
             line = await self._identify(scope, receive, transmit)
             await self._converse(line, receive)
         except Cut as cut:
-            with contextlib.suppress(Exception):
-                if cut.error is not None:
-                    await transmit({"type": "websocket.send", "text": cut.error.encode()})
-                await transmit({"type": "websocket.close", "code": cut.code, "reason": cut.reason})
+            if line is not None:
+                self._drop(line)
+            if cut.refused is None or await self._threshold.hold(_address(scope), cut.refused, receive):
+                await _part(transmit, cut)
         except _Gone:
             pass
         finally:
@@ -181,23 +226,27 @@ class Sessions:
                 text = await _text(receive)
         except TimeoutError:
             raise Cut(frames.CLOSE_IDENTIFY_TIMEOUT, "no identify within 10 s") from None
-        if len(text) > frames.MAX_PLAIN_FRAME:
+        if _size(text) > frames.MAX_PLAIN_FRAME:
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
         frame = _parse(text)
         if isinstance(frame, frames.Error):
-            raise Cut(frames.CLOSE_UNAUTHORIZED, frame.error, frame)
+            raise Cut(frames.CLOSE_UNAUTHORIZED, frame.error, frame, refused="")
         if not isinstance(frame, frames.Identify):
             error = frames.Error(error="not_identified", detail="the first frame must be identify")
-            raise Cut(frames.CLOSE_UNAUTHORIZED, "not_identified", error)
-        now = self._desk.now().wall
+            raise Cut(frames.CLOSE_UNAUTHORIZED, "not_identified", error, refused="")
+        token = frame.token or _bearer(scope)
         try:
-            agent = self._door.identify(frame.agent_id, frame.token or _bearer(scope), now)
+            agent = self._door.identify(frame.agent_id, token, self._desk.now().wall)
         except Refused as refused:
             error = frames.Error(error=refused.code, detail=refused.detail)
-            raise Cut(frames.CLOSE_UNAUTHORIZED, refused.code, error) from None
-        self._make_room(agent.id, frame.instance_id)
+            raise Cut(frames.CLOSE_UNAUTHORIZED, refused.code, error, refused=frame.agent_id) from None
+        self._refuse_second(agent.id, frame.instance_id)
+        await self._threshold.admit(_address(scope), agent.id)
+        await self._make_room(agent.id, frame.instance_id)
+        now = self._desk.now().wall
         session = session_of(frame, secrets.token_hex(8), now)
-        line = _Line(agent.id, session.id, frame.instance_id, transmit, asyncio.get_running_loop().time())
+        key = digest(token or "")
+        line = _Line(agent.id, session.id, frame.instance_id, key, transmit, asyncio.get_running_loop().time())
         self._lines[agent.id] = line
         parked = (agent.record.parked_reason or "parked") if agent.record.parked else None
         hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)
@@ -208,17 +257,29 @@ class Sessions:
         _log.info("%s connected (session %s)", agent.id, session.id)
         return line
 
-    def _make_room(self, agent_id: str, instance: str | None) -> None:
-        """Replace a session of the same instance; refuse any other while the old one is alive."""
+    def _refuse_second(self, agent_id: str, instance: str | None) -> _Line | None:
+        """Return the session that a newcomer replaces, None when there is none; refuse it while another one is alive.
+
+        Raises Cut.
+        """
         old = self._lines.get(agent_id)
-        if old is None:
-            return
-        if instance is None or instance != old.instance:
-            detail = f"another sidecar is connected as {agent_id}; stop it, or give this one an identity of its own"
-            error = frames.Error(error="already_connected", detail=detail)
-            raise Cut(frames.CLOSE_REPLACED, "already_connected", error)
-        old.end(Cut(frames.CLOSE_REPLACED, "replaced"))
-        self._drop(old)
+        if old is None or old.cut is not None or (instance is not None and instance == old.instance):
+            return old
+        detail = f"another sidecar is connected as {agent_id}; stop it, or give this one an identity of its own"
+        error = frames.Error(error="already_connected", detail=detail)
+        raise Cut(frames.CLOSE_REPLACED, "already_connected", error, refused=agent_id)
+
+    async def _make_room(self, agent_id: str, instance: str | None) -> None:
+        """End the session that a newcomer replaces, once what it has said is heard. Raises Cut as above."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + QUIET_AT_LAST
+        while (old := self._refuse_second(agent_id, instance)) is not None:
+            heard_at = old.heard_at
+            if old.cut is None:
+                await asyncio.sleep(QUIET)
+            if old.heard_at == heard_at or loop.time() >= until:
+                old.end(Cut(frames.CLOSE_REPLACED, "replaced"))
+                self._drop(old)
 
     def _drop(self, line: _Line) -> None:
         if self._lines.get(line.agent) is line:
@@ -232,7 +293,7 @@ class Sessions:
         parts = self._write(line), self._read(line, receive), self._watch(line)
         tasks = [asyncio.create_task(part) for part in parts]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, line.over], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
@@ -240,7 +301,7 @@ class Sessions:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-        raise _Gone
+        raise line.cut or _Gone
 
     async def _write(self, line: _Line) -> None:
         loop = asyncio.get_running_loop()
@@ -249,7 +310,7 @@ class Sessions:
             line.something.clear()
             while line.queue:
                 text = line.queue.popleft()
-                line.queued_bytes -= len(text)
+                line.queued_bytes -= _size(text)
                 await line.say(text, loop.time())
             if line.cut is not None:
                 raise line.cut
@@ -259,7 +320,7 @@ class Sessions:
         while True:
             text = await _text(receive)
             line.heard_at = loop.time()
-            answer = self._hear(line, text)
+            answer = self._hear(line, text) if self._lines.get(line.agent) is line else None
             if answer is None:
                 continue
             if line.queue or line.sending_since is not None:
@@ -286,15 +347,20 @@ class Sessions:
 
     def _hear(self, line: _Line, text: str) -> str | None:
         """Hand a frame on to the hub, or return the frame that answers it here and now."""
-        if len(text) > frames.MAX_PLAIN_FRAME and not any(kind in text for kind in _BIG_TYPES):
+        large = _size(text) > frames.MAX_PLAIN_FRAME
+        if large and not any(kind in text for kind in _BIG_TYPES):
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
         frame = _parse(text)
         if isinstance(frame, frames.Error):
+            if line.violations.too_many(line.heard_at):
+                raise Cut(frames.CLOSE_VIOLATIONS, "too many violations", frame)
             return frame.encode()
         if isinstance(frame, frames.Ping):
             return frames.Pong(timestamp=self._desk.now().wall).encode()
-        if len(text) > frames.MAX_PLAIN_FRAME and frame.type not in _BIG_TYPES:
+        if large and frame.type not in _BIG_TYPES:
             raise Cut(frames.CLOSE_TOO_BIG, "frame too big")
+        if limited(frame.type) and (wait := line.rate.over(line.heard_at)):
+            return _too_fast(frame, wait).encode()
         if self._company is not None and self._company.hear(line.agent, frame):
             return None
         word = word_of(frame)
@@ -307,6 +373,15 @@ class _Gone(Exception):
     """The client went away."""
 
 
+async def _part(transmit: Transmit, cut: Cut) -> None:
+    """Tell a client why its socket ends; one that does not read is not waited for."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(GOODBYE_WITHIN):
+            if cut.error is not None:
+                await transmit({"type": "websocket.send", "text": cut.error.encode()})
+            await transmit({"type": "websocket.close", "code": cut.code, "reason": cut.reason})
+
+
 async def _text(receive: Receive) -> str:
     message = await receive()
     if message["type"] == "websocket.disconnect":
@@ -315,6 +390,16 @@ async def _text(receive: Receive) -> str:
     if text is not None:
         return str(text)
     return bytes(message.get("bytes") or b"").decode("utf-8", errors="replace")
+
+
+def _size(text: str) -> int:
+    """Return how many bytes a frame takes on the wire."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _bearer(scope: Scope) -> str | None:
@@ -344,6 +429,15 @@ def _parse(text: str) -> frames.ToHub | frames.Error:
         return frames.to_hub.validate_python(said)
     except ValidationError as error:
         return _refusal(said, error)
+
+
+def _too_fast(frame: frames.ToHub, wait: float) -> frames.Error:
+    return frames.Error(
+        error="rate_limited",
+        detail=f"{frame.type}: too many frames; this one was not read",
+        task_id=getattr(frame, "task_id", None),
+        retry_after_ms=math.ceil(1000 * wait),
+    )
 
 
 def _refusal(said: dict[str, Any], error: ValidationError) -> frames.Error:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 
 from coordinator.web.asgi import listen
 
@@ -23,3 +25,12 @@ async def test_a_small_frame_never_waits_for_the_one_before_it() -> None:
                 assert await without_delay
             writer.close()
             await writer.wait_closed()
+
+
+def test_a_hub_may_open_as_many_sockets_as_the_system_allows() -> None:
+    program = (
+        "import resource as r; from coordinator.web.asgi import let_many_in;"
+        "r.setrlimit(r.RLIMIT_NOFILE, (64, 512)); let_many_in(); print(*r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["512", "512"]
