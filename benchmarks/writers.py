@@ -5,6 +5,7 @@ journal and ``git fast-import`` with a checkpoint after each flush have everythi
 commit`` and GitPython, as they ship, sync nothing. ``FileWriter`` is the disk alone: no commits, one fsync a flush.
 """
 
+import abc
 import os
 import subprocess
 import time
@@ -138,7 +139,7 @@ class StoreWriter(_InRepo):
         return time.perf_counter() - begin
 
 
-class _InWorkTree(_InRepo):
+class _InWorkTree(_InRepo, abc.ABC):
     """A repository with a work tree; one commit at a time."""
 
     most = 1
@@ -158,8 +159,9 @@ class _InWorkTree(_InRepo):
         self.commit(path_of(task), f"t-{task:08x}: assigned -> working (loash)")
         return time.perf_counter() - begin
 
+    @abc.abstractmethod
     def commit(self, path: str, message: str) -> None:
-        raise NotImplementedError
+        """Commit one file of the work tree."""
 
 
 class PersonWriter(_InWorkTree):

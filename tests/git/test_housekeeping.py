@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.crashes import wait_until
 from support.repo import Clone, git_env, make_repo
 
 from coordinator.git import housekeeping
@@ -498,8 +499,7 @@ def test_it_runs_by_itself_at_the_lowest_priority(
     world.now = 1e6
     world.keeper.start()
     try:
-        while world.backup != world.store.tip:
-            time.sleep(0.01)
+        wait_until(lambda: world.backup == world.store.tip, "the backup of the last commit")
     finally:
         world.keeper.stop()
     assert (tmp_path / "niceness").read_text() == "19\n"
@@ -516,8 +516,7 @@ def test_a_hub_that_stops_ends_what_runs_and_says_nothing_of_it(
     world.keeper.start()
     sleeping = int((tmp_path / "started").read_text())
     world.keeper.stop()
-    while _alive(sleeping):
-        time.sleep(0.01)
+    wait_until(lambda: not _alive(sleeping), "the end of what git had started")
     assert world.said == ""
     assert world.clone.fsck() == ""
 
@@ -546,8 +545,7 @@ def test_a_hub_that_stops_takes_the_locks_away_that_its_git_leaves(
 
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    while _alive(pid):
-        time.sleep(0.01)
+    wait_until(lambda: not _alive(pid), "the end of a killed process")
 
 
 def _alive(pid: int) -> bool:
