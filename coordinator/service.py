@@ -34,8 +34,8 @@ from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
 from coordinator.trail import CannotStart, Trail, record_json
-from coordinator.web import api_analytics, api_channels, api_messages, present
-from coordinator.web.api import Bridge, make_app
+from coordinator.web import api_agents, api_analytics, api_channels, api_hub, api_messages, api_tasks, present
+from coordinator.web.app import Bridge, make_app
 from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
 from coordinator.web.chat import Chat
@@ -248,12 +248,15 @@ async def _serve_locked(
         )
         view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom)
         bridge = Bridge(asyncio.get_running_loop())
-        mail_routes = (
+        routes = (
+            api_hub.blueprint(view, bridge),
+            api_tasks.blueprint(view, bridge),
+            api_agents.blueprint(view, bridge),
             api_messages.blueprint(postroom, bridge),
             api_channels.blueprint(postroom, bridge),
             api_analytics.blueprint(postroom, agents, hub.now, bridge),
         )
-        flask = make_app(view, door, bridge, mail_routes)
+        flask = make_app(door, hub.now, bridge, routes)
         server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")

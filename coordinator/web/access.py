@@ -1,7 +1,7 @@
 """Who may do what: the role that each route and each frame needs, declared beside it, and how a refusal reads.
 
-One ladder: admin > coordinator > agent > reader (PROTOCOL 2). A view that declares nothing has no ``needs`` and is a
-mistake that a test finds by walking ``declared``.
+One ladder: admin > coordinator > agent > reader (PROTOCOL 2). A view that declares nothing has no ``needs``, and no
+application is made of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from flask import Flask, g, jsonify
 from flask.typing import ResponseReturnValue
 
 from coordinator.core.agent import Role
+from coordinator.core.errors import Bug
 from coordinator.web.auth import Principal
 
 P = ParamSpec("P")
@@ -86,3 +87,10 @@ def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None]]:
         view = app.view_functions[route.endpoint]
         for method in sorted((route.methods or set()) - {"HEAD", "OPTIONS"}):
             yield method, route.rule, getattr(view, "needs", None)
+
+
+def undeclared(app: Flask) -> None:
+    """Make sure that every route says who may use it. Raises Bug, naming one that does not."""
+    for method, path, rule in declared(app):
+        if rule is None:
+            raise Bug(f"{method} {path} does not say who may use it")

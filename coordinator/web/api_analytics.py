@@ -9,7 +9,7 @@ from coordinator.core.agent import Agent, Role
 from coordinator.core.timers import Now
 from coordinator.web import volumes
 from coordinator.web.access import requires
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.asked import answer_errors
 from coordinator.web.postroom import Postroom
 

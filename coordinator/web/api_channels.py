@@ -4,7 +4,7 @@ from flask import Blueprint, Response, g, jsonify
 
 from coordinator.core.agent import Role
 from coordinator.web.access import requires
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.asked import Wrong, answer_errors, body, caller, number, written
 from coordinator.web.mail.letters import channel_json, post_json
 from coordinator.web.postroom import LIMIT, Postroom

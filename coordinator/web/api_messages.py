@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from coordinator.core.agent import Role
 from coordinator.web.access import requires
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.asked import LARGEST, answer_errors, body, caller, eyes, number, written
 from coordinator.web.mail.letters import Letter, Wanted, channel_name, kept_json, message_json
 from coordinator.web.postroom import LIMIT, LIMIT_MAX, Postroom
