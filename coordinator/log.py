@@ -51,5 +51,7 @@ def set_up(stream: TextIO = sys.stderr) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     root.setLevel(logging.INFO)
-    for noisy in ("uvicorn", "uvicorn.error", "websockets", "watchdog", "asyncio"):
+    for noisy in ("websockets", "watchdog", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for anybody in ("uvicorn", "uvicorn.error"):  # warns of every request that is none: strangers could fill the disk
+        logging.getLogger(anybody).setLevel(logging.ERROR)

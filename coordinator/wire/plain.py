@@ -23,6 +23,24 @@ def read(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def read_flat(text: str | bytes) -> Any:
+    """Return what a JSON text says, made plain. Raises ValueError also when it is nested deeper than ``MAX_DEPTH``."""
+    try:
+        said = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if _deeper(said, MAX_DEPTH):
+        raise ValueError("nested too deep")
+    return plain(said)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(one, levels - 1) for one in inner)
+
+
 def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return a JSON value without lone surrogates, NaN, infinities and huge integers, at most ``depth`` levels deep."""
     match value:
