@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator import __version__
+from coordinator.core.events import Record
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
@@ -40,6 +41,7 @@ from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
 from coordinator.web.chat import Chat
 from coordinator.web.mail.office import Office
+from coordinator.web.metrics import MeteredNet, Metrics, Reading
 from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Presence
 from coordinator.web.sockets import Sessions
@@ -141,6 +143,25 @@ class HubView:
     def _remote_json(self) -> dict[str, Any] | None:
         return None if self._syncer is None else self._syncer.json()
 
+    def reading(self, sessions: Sessions) -> Reading:
+        """Return the figures of this moment."""
+        figures = self._hub.figures
+        remote = self._remote_json()
+        return Reading(
+            tasks=self._hub.durable_tasks(),
+            agents=(agent.live.state for agent in self._hub.core.memory.agents.values()),
+            sockets=len(sessions),
+            closes=sessions.closes,
+            commits=figures.commits,
+            flushes=figures.flushes,
+            flush_ms=figures.flush_ms_all,
+            read_only=self._hub.read_only is not None,
+            problems=len(self.problem_list()),
+            unpushed=None if remote is None else remote["unpushed"],
+            epoch=self._hub.claim.epoch,
+            started_at=self._started_at,
+        )
+
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""
         memory = self._hub.core.memory
@@ -220,12 +241,10 @@ async def _serve_locked(
         agents = hub.core.memory.agents
         door = Doorkeeper(agents, token)
         postroom = make_postroom(hub, ground)
-        hub.told = postroom.notice
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
-        hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        host, number = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
 
         def put_up() -> None:
             ground.place.write_hub(url, hub.claim.hub_id, started_at)
@@ -247,6 +266,14 @@ async def _serve_locked(
             lambda: hub.read_only is None and lock.still_ours(),
         )
         view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom)
+        metrics = Metrics(lambda: view.reading(sessions), hub.now, __version__)
+        hub.net = MeteredNet(sessions.send, sessions.close, metrics)
+
+        def told(record: Record) -> None:
+            metrics.recorded(record)
+            postroom.notice(record)
+
+        hub.told = told
         bridge = Bridge(asyncio.get_running_loop())
         routes = (
             api_hub.blueprint(view, bridge),
@@ -257,7 +284,8 @@ async def _serve_locked(
             api_analytics.blueprint(postroom, agents, hub.now, bridge),
         )
         flask = make_app(door, hub.now, bridge, routes)
-        server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
+        port = Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__, meter=metrics)
+        server = make_server(port)
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
