@@ -66,14 +66,18 @@ class Place:
         except (OSError, ValueError):
             return None
 
-    def write_hub(self, url: str, hub_id: str, started_at: int) -> None:
-        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch."""
+    def write_hub(self, url: str, hub_id: str, started_at: int, cert: Path | None = None) -> None:
+        """Say where the hub of this clone listens, and by which certificate commands of this machine know it.
+
+        ``started_at`` is ms since the epoch.
+        """
         said = {
             "schema_version": SCHEMA_VERSION,
             "url": url,
             "pid": os.getpid(),
             "hub_id": hub_id,
             "started_at": started_at,
+            **({} if cert is None else {"tls_cert": str(cert)}),
         }
         write_whole(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
 

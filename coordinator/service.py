@@ -8,8 +8,9 @@ import contextlib
 import errno
 import logging
 import signal
+import ssl
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from coordinator.git.watcher import Watcher
 from coordinator.ground import Ground
 from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
+from coordinator.listening import Listening, check
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
 from coordinator.ports import Conflict, Fatal
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
@@ -39,6 +41,7 @@ from coordinator.web import api_agents, api_analytics, api_channels, api_hub, ap
 from coordinator.web.app import Bridge, make_app
 from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
+from coordinator.web.callers import Gate
 from coordinator.web.chat import Chat
 from coordinator.web.mail.office import Office
 from coordinator.web.metrics import MeteredNet, Metrics, Reading
@@ -57,15 +60,16 @@ class Options:
     """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one.
 
     ``take_over``: go on although another hub has claimed the branch since this one wrote it. ``remote``: the remote
-    that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is.
+    that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is. ``data_dir`` is
+    where mail is kept, in a folder for each hub; None for the git directory.
     """
 
     repo: Path
-    host: str = "127.0.0.1"
-    port: int = 4000
+    listening: Listening = field(default_factory=Listening)
     source: str | None = None
     take_over: bool = False
     remote: str | None = None
+    data_dir: Path | None = None
 
 
 class HubView:
@@ -202,6 +206,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
     """
+    tls = check(options.listening)
     if options.remote is not None:
         await asyncio.to_thread(settle, options.repo, options.remote)
     ground, arrival = await asyncio.to_thread(arrive, options.repo, options.source)
@@ -212,27 +217,33 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, ground, arrival, lock, announce)
+        await _serve_locked(options, tls, ground, arrival, lock, announce)
     finally:
         lock.release()
 
 
-def make_postroom(hub: Hub, ground: Ground) -> Postroom:
+def make_postroom(hub: Hub, ground: Ground, data_dir: Path | None = None) -> Postroom:
     """Return the mail of a hub, kept in the data directory; nothing is opened before it is needed."""
     agents = hub.core.memory.agents
-    office = Office(ground.place.folder, lambda: hub.now().wall)
+    folder = ground.place.folder if data_dir is None else data_dir / hub.claim.hub_id
+    office = Office(folder, lambda: hub.now().wall)
     return Postroom(office, Presence(agents, hub.now), agents, hub.now)
 
 
 async def _serve_locked(
-    options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
+    options: Options,
+    tls: ssl.SSLContext | None,
+    ground: Ground,
+    arrival: Arrival | None,
+    lock: HubLock,
+    announce: Callable[[str], None],
 ) -> None:
     refuse_occupied(ground)
     let_many_in()
     try:
-        listener = listen(options.host, options.port)
+        listener = listen(options.listening.host, options.listening.port)
     except OSError as error:
-        raise CannotStart(_cannot_listen(options, error), 73) from None
+        raise CannotStart(_cannot_listen(options.listening, error), 73) from None
     with contextlib.closing(listener), contextlib.ExitStack() as stack:
         token = _names(ground)
         hub, syncer, behind = await start(ground, arrival, lock, stack, take_over=options.take_over)
@@ -240,14 +251,14 @@ async def _serve_locked(
         started_at = hub.now().wall
         agents = hub.core.memory.agents
         door = Doorkeeper(agents, token)
-        postroom = make_postroom(hub, ground)
+        postroom = make_postroom(hub, ground, options.data_dir)
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         lookout = Lookout(SavedWork(ground).uncommitted)
-        host, number = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
+        url = options.listening.url(listener.getsockname()[1])
+        cert = None if options.listening.tls is None else options.listening.tls.cert
 
         def put_up() -> None:
-            ground.place.write_hub(url, hub.claim.hub_id, started_at)
+            ground.place.write_hub(url, hub.claim.hub_id, started_at, cert)
             lock.publish(url)
 
         doorplate = Doorplate(put_up)
@@ -284,8 +295,16 @@ async def _serve_locked(
             api_analytics.blueprint(postroom, agents, hub.now, bridge),
         )
         flask = make_app(door, hub.now, bridge, routes)
-        port = Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__, meter=metrics)
-        server = make_server(port)
+        port = Port(
+            sessions,
+            flask.wsgi_app,
+            lambda: hub.read_only,
+            __version__,
+            gate=Gate(options.listening.public_url),
+            proxied=options.listening.behind_proxy,
+            meter=metrics,
+        )
+        server = make_server(port, tls)
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
@@ -322,10 +341,10 @@ def _names(ground: Ground) -> str:
         raise CannotStart(text, 1) from None
 
 
-def _cannot_listen(options: Options, error: OSError) -> str:
-    where = f"{options.host}:{options.port}"
+def _cannot_listen(listening: Listening, error: OSError) -> str:
+    where = f"{listening.host}:{listening.port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use: stop what listens there, or choose another port with --listen {options.host}:PORT"
+        return f"{where} is in use: stop what listens there, or choose another port with --listen {listening.host}:PORT"
     return f"cannot listen on {where}: {error.strerror or error}; choose another address with --listen HOST:PORT"
 
 
