@@ -1,8 +1,8 @@
 """What belongs to one clone and to no branch: the files under ``<common git dir>/agentcom``.
 
-Which hub this is (``hub-id``), the admin token, where the running hub listens (``hub.json``), and what
-``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id is then a new one, and
-the messages of agents, which others keep there, are gone.
+Which hub this is (``hub-id``), the admin token, the secret for push hooks, where the running hub listens
+(``hub.json``), and what ``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id
+is then a new one, and the messages of agents, which others keep there, are gone.
 """
 
 import json
@@ -63,6 +63,27 @@ class Place:
         """Return the admin token of this machine, None when there is none or somebody else's."""
         try:
             return (self.folder / "admin.token").read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def hook_file(self) -> Path:
+        """Where the secret for push hooks is."""
+        return self.folder / "hook.secret"
+
+    def hook_secret(self, *, new: bool = False) -> str:
+        """Return the secret for push hooks, made at the first call, or anew; readable by its owner alone."""
+        known = None if new else self.read_hook_secret()
+        if known is not None:
+            return known
+        made = secrets.token_urlsafe(32)
+        write_whole(self.hook_file, made + "\n", 0o600)
+        return made
+
+    def read_hook_secret(self) -> str | None:
+        """Return the secret for push hooks, None when there is none."""
+        try:
+            return self.hook_file.read_text(encoding="utf-8").strip() or None
         except (OSError, ValueError):
             return None
 

@@ -43,6 +43,7 @@ from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
 from coordinator.web.callers import Gate
 from coordinator.web.chat import Chat
+from coordinator.web.hooks import PushHooks
 from coordinator.web.mail.office import Office
 from coordinator.web.metrics import MeteredNet, Metrics, Reading
 from coordinator.web.postroom import Postroom
@@ -61,7 +62,8 @@ class Options:
 
     ``take_over``: go on although another hub has claimed the branch since this one wrote it. ``remote``: the remote
     that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is. ``data_dir`` is
-    where mail is kept, in a folder for each hub; None for the git directory.
+    where mail is kept, in a folder for each hub; None for the git directory. ``hook_secret`` is what push hooks must
+    know; None for the file in the git directory.
     """
 
     repo: Path
@@ -70,6 +72,7 @@ class Options:
     take_over: bool = False
     remote: str | None = None
     data_dir: Path | None = None
+    hook_secret: str | None = field(default=None, repr=False)
 
 
 class HubView:
@@ -130,6 +133,13 @@ class HubView:
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
         await self._lookout.refresh()
+
+    async def look_now(self) -> None:
+        """Look at the source soon; with a remote, once that is fetched."""
+        if self._syncer is None:
+            self._hub.look()
+        else:
+            await self._syncer.fetch()
 
     async def reconcile(self) -> dict[str, Any]:
         """Look at the source now; return which commit is observed, once what it changed is durable."""
@@ -295,6 +305,7 @@ async def _serve_locked(
             api_analytics.blueprint(postroom, agents, hub.now, bridge),
         )
         flask = make_app(door, hub.now, bridge, routes)
+        hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
         port = Port(
             sessions,
             flask.wsgi_app,
@@ -303,6 +314,7 @@ async def _serve_locked(
             gate=Gate(options.listening.public_url),
             proxied=options.listening.behind_proxy,
             meter=metrics,
+            hook=hooks,
         )
         server = make_server(port, tls)
         working = asyncio.create_task(hub.run(), name="hub")
@@ -319,6 +331,7 @@ async def _serve_locked(
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sessions.shut()
+            hooks.stop()
             server.should_exit = True
             hub.stop()
             await asyncio.to_thread(housekeeping.stop)

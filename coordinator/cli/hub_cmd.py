@@ -1,5 +1,6 @@
 """``agentcom hub``: run the hub in the foreground."""
 
+import os
 from pathlib import Path
 
 import click
@@ -71,6 +72,7 @@ def command(
     Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
     """
     from coordinator import eventloop, log
+    from coordinator.cli.hook_cmd import VARIABLE
     from coordinator.config import find
     from coordinator.listening import Listening, Tls
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
@@ -96,6 +98,7 @@ def command(
         take_over=take_over,
         remote=remote or machine.remote,
         data_dir=machine.data_dir if data_dir is None else data_dir.absolute(),
+        hook_secret=os.environ.get(VARIABLE) or machine.hook_secret,
     )
     try:
         eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
