@@ -19,6 +19,8 @@ FILES = 1_000
 FIRST_PARENTS = 10_000
 #: How long one command may take, in seconds: a mirror may have to fetch.
 TIMEOUT_S = 120.0
+#: Clocks differ: only what came into the base so long before the work began was there before, in seconds.
+SKEW_S = 60
 #: A mirror has no contents of files until they are compared, and is not to ask for a whole commit here.
 _STAY_HERE = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 _PATCH = ("-p", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index")
@@ -32,15 +34,15 @@ class Merge:
     by: Author
 
 
-def is_ancestor(git_dir: Path, one: str, other: str) -> bool:
-    """Tell whether a commit is in the history of another. Raises GitError when one of them is not there."""
-    return _git("merge-base", "--end-of-options", one, other, git_dir=git_dir, check=False).decode().strip() == one
-
-
 def has(git_dir: Path, commit: str) -> bool:
     """Tell whether a repository has a commit, without asking another one for it."""
     kind = run.git("cat-file", "-t", "--end-of-options", commit, git_dir=git_dir, check=False, env=_STAY_HERE)
     return kind.strip() == b"commit"
+
+
+def contains(git_dir: Path, commit: str, part: str) -> bool:
+    """Tell whether ``part`` is ``commit`` or in its history; no when one of them is not there."""
+    return _git("merge-base", "--end-of-options", part, commit, git_dir=git_dir, check=False).decode().strip() == part
 
 
 def find(git_dir: Path, head: str, base: str, since_ms: int) -> Merge | None:
@@ -59,9 +61,9 @@ def find(git_dir: Path, head: str, base: str, since_ms: int) -> Merge | None:
 
 
 def _had_before(git_dir: Path, head: str, base: str, since_ms: int) -> bool:
-    before = f"--before=@{since_ms // 1000}"
+    before = f"--before=@{since_ms // 1000 - SKEW_S}"
     old = _lines(git_dir, "rev-list", "--first-parent", "--max-count=1", before, "--end-of-options", base)
-    return bool(old) and is_ancestor(git_dir, head, old[0])
+    return bool(old) and contains(git_dir, old[0], head)
 
 
 def _brought_in(git_dir: Path, head: str, base: str) -> str:
@@ -72,7 +74,7 @@ def _brought_in(git_dir: Path, head: str, base: str) -> str:
     low, high = 0, len(line) - 1  # line[0] has it; find the last one that has
     while low < high:
         middle = (low + high + 1) // 2
-        if is_ancestor(git_dir, head, line[middle]):
+        if contains(git_dir, line[middle], head):
             low = middle
         else:
             high = middle - 1

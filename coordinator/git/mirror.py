@@ -55,6 +55,16 @@ class Mirror:
             raise Away(words(error)) from None
         return {ref.removeprefix(_HEADS): have[ref] for ref in there if ref in have}
 
+    def default_branch(self) -> str | None:
+        """Return the branch that the remote's HEAD names, None when it names none. Raises Away."""
+        try:
+            self._make()
+            out = self._network("ls-remote", "--symref", "--end-of-options", "origin", "HEAD").decode()
+        except GitError as error:
+            raise Away(words(error)) from None
+        ref = out.partition("\n")[0].removeprefix("ref: ").partition("\t")[0]
+        return ref.removeprefix(_HEADS) if ref.startswith(_HEADS) else None
+
     def _make(self) -> None:
         if not (self.git_dir / "HEAD").exists():
             git("init", "--quiet", "--bare", "--template=", "--end-of-options", str(self.git_dir), cwd=Path("/"))
