@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from coordinator.core.timers import Now
-from coordinator.web.access import undeclared
+from coordinator.web.access import rule_of, undeclared
 from coordinator.web.auth import Doorkeeper, Principal
 from coordinator.web.intake import BODY_BYTES
 
@@ -50,7 +50,8 @@ def make_app(door: Doorkeeper, now: Callable[[], Now], bridge: Bridge, routes: I
 
     @app.before_request
     def authenticate() -> tuple[Response, int] | None:
-        if not request.path.startswith("/api/"):
+        rule = rule_of(app.view_functions.get(request.endpoint or ""))
+        if not request.path.startswith("/api/") or (rule is not None and rule.public):
             return None
         header = request.headers.get("Authorization")
 

@@ -103,8 +103,9 @@ async def test_a_hostile_title_and_id_are_words_and_no_options(clone: Clone, run
 
 @pytest.mark.parametrize("word", OPTIONS)
 def test_a_branch_or_a_remote_that_looks_like_an_option_is_none(
-    clone: Clone, run: Callable[..., Said], word: str
+    clone: Clone, run: Callable[..., Said], word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("coordinator.log.set_up", lambda: None)
     for option in ("--source",) if ":" in word else ("--source", "--remote"):  # with a colon it is a host for ssh
         said = run("hub", "--listen", "127.0.0.1:0", f"{option}={word}")
         assert (said.code, said.err.count("\n")) == (78, 1), said.err
