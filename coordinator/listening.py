@@ -4,6 +4,7 @@ Tokens cross the wire, so a hub listens on this machine alone unless it is told 
 way. This module decides that, and refuses the rest before anything is changed. It opens no socket.
 """
 
+import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 from coordinator.trail import CannotStart
 from coordinator.web.callers import is_loopback
+
+_log = logging.getLogger("agentcom.hub")
 
 EXIT_CONFIG = 78
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what others wrote, not where we bind
@@ -48,8 +51,33 @@ class Listening:
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def check(listening: Listening) -> ssl.SSLContext | None:
-    """Make sure that a hub may listen so; return its TLS, None without. Raises CannotStart, in one line."""
+class Certificate:
+    """What a hub shows when it is called, renewed while it runs: whoever calls after that gets the new one."""
+
+    def __init__(self, tls: Tls) -> None:
+        """Read the files. Raises CannotStart, in one line."""
+        self.tls = tls
+        self.context = _context()
+        self._seen = _stamps(tls)
+        _load(self.context, tls)
+
+    def beat(self) -> None:
+        """Read the files again if they have changed; while they do not fit together the old ones stay in force."""
+        stamps = _stamps(self.tls)
+        if stamps in (self._seen, None):
+            return
+        self._seen = stamps
+        try:
+            _load(_context(), self.tls)  # not half of it into the one that is in use
+            _load(self.context, self.tls)
+        except CannotStart as error:
+            _log.error("the renewed certificate is not used: %s", error)
+        else:
+            _log.info("the certificate was renewed: %s", self.tls.cert)
+
+
+def check(listening: Listening) -> Certificate | None:
+    """Make sure that a hub may listen so; return its certificate, None without TLS. Raises CannotStart, in one line."""
     if listening.public_url is not None:
         _check_public(listening.public_url)
     if listening.plain and listening.tls is not None:
@@ -62,7 +90,9 @@ def check(listening: Listening) -> ssl.SSLContext | None:
             f"when you trust everybody on that network",
             EXIT_CONFIG,
         )
-    return None if listening.tls is None else _context(listening.tls)
+    if open_to_others and listening.plain:
+        _log.warning("no TLS: whoever is between the hub and its agents can read their tokens")
+    return None if listening.tls is None else Certificate(listening.tls)
 
 
 def _check_public(url: str) -> None:
@@ -77,12 +107,23 @@ def _check_public(url: str) -> None:
         )
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _stamps(tls: Tls) -> tuple[tuple[int, int], ...] | None:
+    try:
+        return tuple((found.st_mtime_ns, found.st_ino) for found in (tls.cert.stat(), tls.key.stat()))
+    except OSError:
+        return None
+
+
+def _load(context: ssl.SSLContext, tls: Tls) -> None:
     for option, path in (("--tls-cert", tls.cert), ("--tls-key", tls.key)):
         try:
             path.read_bytes()
@@ -92,7 +133,6 @@ def _context(tls: Tls) -> ssl.SSLContext:
         context.load_cert_chain(tls.cert, tls.key, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
         raise CannotStart(f"--tls-cert {tls.cert} --tls-key {tls.key}: {_reason(error)}", EXIT_CONFIG) from None
-    return context
 
 
 def _no_password() -> str:

@@ -8,7 +8,6 @@ import contextlib
 import errno
 import logging
 import signal
-import ssl
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from coordinator.git.watcher import Watcher
 from coordinator.ground import Ground
 from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
-from coordinator.listening import Listening, check
+from coordinator.listening import Certificate, Listening, check
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
 from coordinator.ports import Conflict, Fatal
 from coordinator.reviewing import Reviewer, make_reviewer
@@ -229,7 +228,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
     """
-    tls = check(options.listening)
+    certificate = check(options.listening)
     if options.remote is not None:
         await asyncio.to_thread(settle, options.repo, options.remote)
     ground, arrival = await asyncio.to_thread(arrive, options.repo, options.source)
@@ -240,7 +239,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, tls, ground, arrival, lock, announce)
+        await _serve_locked(options, certificate, ground, arrival, lock, announce)
     finally:
         lock.release()
 
@@ -255,7 +254,7 @@ def make_postroom(hub: Hub, ground: Ground, data_dir: Path | None = None) -> Pos
 
 async def _serve_locked(
     options: Options,
-    tls: ssl.SSLContext | None,
+    certificate: Certificate | None,
     ground: Ground,
     arrival: Arrival | None,
     lock: HubLock,
@@ -280,7 +279,7 @@ async def _serve_locked(
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         lookout = Lookout(SavedWork(ground).uncommitted)
         url = options.listening.url(listener.getsockname()[1])
-        cert = None if options.listening.tls is None else options.listening.tls.cert
+        cert = None if certificate is None else certificate.tls.cert
 
         def put_up() -> None:
             ground.place.write_hub(url, hub.claim.hub_id, started_at, cert)
@@ -295,6 +294,8 @@ async def _serve_locked(
             reviewer.beat()
             if syncer is not None:
                 syncer.beat()
+            if certificate is not None:
+                certificate.beat()
 
         housekeeping = Housekeeping(
             ground.repo,
@@ -328,7 +329,7 @@ async def _serve_locked(
             meter=metrics,
             hook=hooks,
         )
-        server = make_server(port, tls)
+        server = make_server(port, None if certificate is None else certificate.context)
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}

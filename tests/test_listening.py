@@ -5,6 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from support.hubprocess import HubProcess
 from support.repo import Clone, git_env, make_repo
 from websockets.asyncio.client import connect
 
-from coordinator.listening import Listening, Tls, check
-from coordinator.place import Place
+from coordinator.listening import Certificate, Listening, Tls, check
+from coordinator.place import Place, new_token
 from coordinator.reading import HubClient, HubUnreachable
 from coordinator.trail import CannotStart
+from coordinator.web.auth import digest
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_url_for_this_machine_is_one_that_can_be_called() -> None:
 
 async def test_https_and_wss_work_and_what_is_old_or_plain_does_not(tmp_path: Path) -> None:
     tls = make_cert(tmp_path)
-    async with open_door(tls=check(Listening("0.0.0.0", tls=tls))) as door:
+    async with open_door(tls=Certificate(tls).context) as door:
         reader, writer = await door.open(trusting(tls))
         assert writer.get_extra_info("ssl_object").version() in ("TLSv1.3", "TLSv1.2")
         writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -95,10 +97,36 @@ async def test_https_and_wss_work_and_what_is_old_or_plain_does_not(tmp_path: Pa
 
 
 def test_versions_before_1_2_are_not_spoken(tmp_path: Path) -> None:
-    context = check(Listening("0.0.0.0", tls=make_cert(tmp_path)))
-    assert context is not None
+    certificate = check(Listening("0.0.0.0", tls=make_cert(tmp_path)))
+    assert certificate is not None
+    context = certificate.context
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert all(cipher["aead"] for cipher in context.get_ciphers())
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    tls, renewed = make_cert(tmp_path), make_cert(tmp_path, "renewed")
+    certificate = Certificate(tls)
+    async with open_door(tls=certificate.context) as door:
+        renewed.cert.replace(tls.cert)
+        certificate.beat()  # half of it is there: the old one stays
+        with pytest.raises(ssl.SSLError):
+            await door.open(trusting(tls))
+        renewed.key.replace(tls.key)
+        certificate.beat()
+        _, writer = await door.open(trusting(tls))
+        writer.close()
+        tls.key.unlink()
+        certificate.beat()
+        _, writer = await door.open(trusting(tls))
+        writer.close()
+
+
+def test_a_hub_that_listens_plainly_says_what_that_means(caplog: pytest.LogCaptureFixture) -> None:
+    check(Listening("127.0.0.1", plain=True))
+    assert not caplog.text
+    check(Listening("0.0.0.0", plain=True))
+    assert "can read their tokens" in caplog.text
 
 
 # --- a real hub -----------------------------------------------------------------------------------------------------
@@ -127,3 +155,45 @@ def test_commands_of_this_machine_know_a_hub_with_tls_by_its_certificate(clone: 
         stranger = make_cert(tmp_path, "stranger")
         with pytest.raises(HubUnreachable):
             HubClient(hub.url, token, str(stranger.cert)).get("/api/status")
+
+
+def sidecar(folder: Path, url: str, token: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Let an agent take one task, or end for want of one."""
+    folder.mkdir()
+    config = folder / "sidecar.yaml"
+    config.touch(0o600)
+    config.write_text(f"agent_id: loash\ntoken: {token}\nhub_url: {url}\nruntime: {{name: fake}}\n")
+    argv = [sys.executable, "-m", "sidecar", "run", "--once", "--config", str(config)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, env=git_env(**env), check=False)
+
+
+@pytest.mark.slow
+def test_a_sidecar_works_over_tls_with_an_authority_of_its_own(clone: Clone, tmp_path: Path) -> None:
+    tls, token = make_cert(tmp_path), new_token()
+    clone.commit(
+        {
+            "BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] one\n",
+            "agents/loash.yaml": f"name: loash\ntokens: [{{sha256: {digest(token)}}}]\n",
+        }
+    )
+    with HubProcess(clone.path, ("--tls-cert", str(tls.cert), "--tls-key", str(tls.key))) as hub:
+        url = hub.url.replace("https", "wss") + "/ws"
+        done = sidecar(tmp_path / "loash", url, token, SSL_CERT_FILE=str(tls.cert))
+        assert done.returncode == 0, done.stderr
+        cert = str(tls.cert)
+        admin = Place(clone.path / ".git" / "agentcom").read_admin_token()
+        assert HubClient(hub.url, admin, cert).get("/api/status")["by_status"]["done"] == 1
+        metrics = urllib.request.urlopen(f"{hub.url}/metrics", context=trusting(tls), timeout=20)  # noqa: S310
+        with metrics:
+            text = metrics.read().decode()
+        assert "agentcom_assignment_latency_seconds_count 1.0" in text
+        assert 'agentcom_transitions_total{event="completed"} 1.0' in text
+
+
+@pytest.mark.slow
+def test_a_sidecar_that_is_refused_for_the_name_it_uses_is_told_the_remedy(clone: Clone, tmp_path: Path) -> None:
+    with HubProcess(clone.path) as hub:
+        odd = hub.url.replace("http://127.0.0.1", "ws://2130706433") + "/ws"  # the same address in one number
+        done = sidecar(tmp_path / "loash", odd, new_token())
+    assert done.returncode == 77
+    assert "--public-url" in done.stderr
