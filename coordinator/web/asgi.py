@@ -92,26 +92,40 @@ class Port:
             return
         if self._proxied:
             scope = callers.behind_proxy(scope)
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, transmit)
+            return
         said = _Said(dressing(transmit))
-        serve = self._socket if scope["type"] == "websocket" else self._request
         try:
-            await serve(scope, receive, said.transmit)
-        except ClientDisconnected:
-            raise
+            await self._request(scope, receive, said.transmit)
         except Exception:
-            _log.exception("%s %s failed", scope.get("method", "WebSocket"), scope.get("path"))
-            await said.that_it_failed(scope["type"])
-        if self._meter is not None and said.status is not None:
-            self._meter.answered(scope.get("method", "GET"), scope["path"], said.status)
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            await said.that_it_failed()
+        if said.status is not None:
+            self._count(scope["method"], scope["path"], said.status)
 
     async def _socket(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
+        """Let a session begin, or refuse it; nothing stands between a session and the server for each frame."""
         objection = self._gate.objection(scope)
-        if objection is not None:
-            await refuse_socket(scope, receive, transmit, 403, {"error": "forbidden", "hint": objection})
-        elif scope["path"] not in ("/ws", "/ws/"):
-            await refuse_socket(scope, receive, transmit, 404, {"error": "not_found", "hint": "agents connect at /ws"})
-        else:
-            await self._sockets.serve(scope, receive, transmit)
+        if objection is None and scope["path"] in ("/ws", "/ws/"):
+            try:
+                await self._sockets.serve(scope, receive, transmit)
+            except ClientDisconnected:
+                pass
+            except Exception:
+                _log.exception("a session failed")
+                with contextlib.suppress(Exception):
+                    await transmit({"type": "websocket.close", "code": 1011, "reason": "internal error"})
+            return
+        status, said = 403, {"error": "forbidden", "hint": objection or ""}
+        if objection is None:
+            status, said = 404, {"error": "not_found", "hint": "agents connect at /ws"}
+        await refuse_socket(scope, receive, dressing(transmit), status, said)
+        self._count("GET", scope["path"], status)
+
+    def _count(self, method: str, path: str, status: int) -> None:
+        if self._meter is not None:
+            self._meter.answered(method, path, status)
 
     async def _request(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
         objection = self._gate.objection(scope)
@@ -164,21 +178,17 @@ class _Said:
     def __init__(self, transmit: Transmit) -> None:
         self._transmit = transmit
         self.status: int | None = None
-        self._accepted = False
 
     async def transmit(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"].endswith("http.response.start"):
+        if message["type"] == "http.response.start":
             self.status = message["status"]
-        self._accepted |= message["type"] == "websocket.accept"
         await self._transmit(message)
 
-    async def that_it_failed(self, kind: str) -> None:
-        """Say that it went wrong here, as far as it can still be said, and nothing of how."""
-        said = {"error": "internal_server_error", "hint": "the hub's log says more"}
-        with contextlib.suppress(Exception):
-            if self._accepted:
-                await self._transmit({"type": "websocket.close", "code": 1011, "reason": "internal error"})
-            elif kind == "http" and self.status is None:
+    async def that_it_failed(self) -> None:
+        """Say that it went wrong here, if nothing was said yet, and nothing of how."""
+        if self.status is None:
+            said = {"error": "internal_server_error", "hint": "the hub's log says more"}
+            with contextlib.suppress(Exception):
                 await say_json(self.transmit, 500, said)
 
 

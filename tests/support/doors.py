@@ -101,16 +101,20 @@ async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) 
 
 
 @asynccontextmanager
-async def open_door(sockets: Any = None, tls: ssl.SSLContext | None = None, **more: Any) -> AsyncIterator[Door]:
-    """Serve a port until the end of the block."""
-    pages = Pages()
+async def open_door(
+    sockets: Any = None, tls: ssl.SSLContext | None = None, pages: Any = None, **more: Any
+) -> AsyncIterator[Door]:
+    """Serve a port until the end of the block; ``pages`` is another WSGI application than ours."""
+    ours = Pages()
     listener = listen("127.0.0.1", 0)
-    server = make_server(Port(sockets or NoSockets(), pages, lambda: None, "0", **more), tls)
+    server = make_server(
+        Port(NoSockets() if sockets is None else sockets, pages or ours, lambda: None, "0", **more), tls
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        yield Door(listener.getsockname()[1], pages, lambda: len(server.server_state.connections))
+        yield Door(listener.getsockname()[1], ours, lambda: len(server.server_state.connections))
     finally:
-        pages.go_on.set()
+        ours.go_on.set()
         server.should_exit = True
         await asyncio.wait_for(serving, SOON)
         listener.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 from support.doors import Door, open_door, read_answer
@@ -382,3 +383,21 @@ async def test_only_behind_a_proxy_is_its_word_believed_and_only_its_own(
 ) -> None:
     async with open_door(proxied=proxied) as door:
         assert (await door.ask("GET /page", b"", *said)).headers["x-client"] == client
+
+
+async def test_a_session_that_fails_is_closed_with_1011_and_the_log_has_the_rest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def __len__(self) -> int:
+            return 0
+
+        async def serve(self, scope: dict, receive: Callable, transmit: Callable) -> None:
+            await receive()
+            await transmit({"type": "websocket.accept"})
+            raise RuntimeError("a secret of the inside")
+
+    async with open_door(Broken()) as door, connect(f"ws://127.0.0.1:{door.port}/ws") as link:
+        await link.wait_closed()
+        assert (link.close_code, link.close_reason) == (1011, "internal error")
+    assert "a secret of the inside" in caplog.text
