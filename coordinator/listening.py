@@ -50,6 +50,12 @@ class Listening:
         host = _ANYWHERE.get(self.host, self.host)
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
+    @property
+    def known_by(self) -> dict[str, str]:
+        """Return what commands of this machine must know besides the address (hub.json)."""
+        said = {} if self.tls is None else {"tls_cert": str(self.tls.cert)}
+        return said if self.public_url is None else {**said, "public_url": self.public_url.rstrip("/")}
+
 
 class Certificate:
     """What a hub shows when it is called, renewed while it runs: whoever calls after that gets the new one."""

@@ -87,10 +87,10 @@ class Place:
         except (OSError, ValueError):
             return None
 
-    def write_hub(self, url: str, hub_id: str, started_at: int, cert: Path | None = None) -> None:
-        """Say where the hub of this clone listens, and by which certificate commands of this machine know it.
+    def write_hub(self, url: str, hub_id: str, started_at: int, more: Mapping[str, str] | None = None) -> None:
+        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch.
 
-        ``started_at`` is ms since the epoch.
+        ``more`` may name ``tls_cert``, by which commands of this machine know the hub, and ``public_url``.
         """
         said = {
             "schema_version": SCHEMA_VERSION,
@@ -98,7 +98,7 @@ class Place:
             "pid": os.getpid(),
             "hub_id": hub_id,
             "started_at": started_at,
-            **({} if cert is None else {"tls_cert": str(cert)}),
+            **(more or {}),
         }
         write_whole(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
 

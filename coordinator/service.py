@@ -279,10 +279,9 @@ async def _serve_locked(
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         lookout = Lookout(SavedWork(ground).uncommitted)
         url = options.listening.url(listener.getsockname()[1])
-        cert = None if certificate is None else certificate.tls.cert
 
         def put_up() -> None:
-            ground.place.write_hub(url, hub.claim.hub_id, started_at, cert)
+            ground.place.write_hub(url, hub.claim.hub_id, started_at, options.listening.known_by)
             lock.publish(url)
 
         doorplate = Doorplate(put_up)

@@ -143,14 +143,19 @@ def test_a_refused_hub_has_changed_nothing(clone: Clone) -> None:
 def test_commands_of_this_machine_know_a_hub_with_tls_by_its_certificate(clone: Clone, tmp_path: Path) -> None:
     tls = make_cert(tmp_path)
     options = ("--listen", "0.0.0.0:0", "--tls-cert", str(tls.cert), "--tls-key", str(tls.key))
+    options = (*options, "--public-url", "https://hub.example.org/")
     with HubProcess(clone.path, options) as hub:
         assert hub.url.startswith("https://127.0.0.1:"), hub.said
         said = Place(clone.path / ".git" / "agentcom").read_hub()
         assert said is not None
         assert (said["url"], said["tls_cert"]) == (hub.url, str(tls.cert))
+        assert said["public_url"] == "https://hub.example.org"
         argv = [sys.executable, "-m", "coordinator", "status", "--json"]
         done = subprocess.run(argv, cwd=clone.path, capture_output=True, check=True, timeout=60, env=git_env())
         assert json.loads(done.stdout)["live"] is True
+        argv = [sys.executable, "-m", "coordinator", "agent", "add", "loash"]
+        done = subprocess.run(argv, cwd=clone.path, capture_output=True, check=True, timeout=60, env=git_env())
+        assert b"hub_url: wss://hub.example.org/ws" in done.stdout
         token = Place(clone.path / ".git" / "agentcom").read_admin_token()
         stranger = make_cert(tmp_path, "stranger")
         with pytest.raises(HubUnreachable):

@@ -52,7 +52,8 @@ def secret(context: click.Context, new: bool, config: Path | None, directory: Pa
     if elsewhere and new:
         fail(f"{elsewhere} says the secret, and wins over one that is made here: change it there")
     known = os.environ.get(VARIABLE) or machine.hook_secret or ground.place.hook_secret(new=new)
-    base = machine.public_url or str((ground.place.read_hub() or {}).get("url", "http://127.0.0.1:4000"))
+    running = ground.place.read_hub() or {}
+    base = machine.public_url or str(running.get("public_url") or running.get("url") or "http://127.0.0.1:4000")
     url = f"{base.rstrip('/')}/hooks/git"
     if as_json:
         print_json({"secret": known, "url": url, "from": elsewhere or str(ground.place.hook_file)})

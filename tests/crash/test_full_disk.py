@@ -84,10 +84,10 @@ async def test_a_hub_whose_disk_fills_up_after_its_claim_serves_and_can_be_found
         tries = 0
         write_hub = Place.write_hub
 
-        def count(self: Place, url: str, hub_id: str, started_at: int, cert: Path | None = None) -> None:
+        def count(self: Place, *said: object) -> None:
             nonlocal tries
             tries += 1
-            write_hub(self, url, hub_id, started_at, cert)
+            write_hub(self, *said)
 
         monkeypatch.setattr(Hub, "start", start)
         monkeypatch.setattr(Place, "write_hub", count)
