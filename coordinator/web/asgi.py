@@ -152,7 +152,7 @@ class Port:
 
     async def _page(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
         """Let Flask answer a request that is there as a whole."""
-        with self._intake.room() as room:
+        with self._intake.room(str((scope.get("client") or ("",))[0])) as room:
             try:
                 body = await room.body(scope, receive)
                 check_kind(scope, body)

@@ -6,6 +6,7 @@ is the views' business.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
 
@@ -16,8 +17,9 @@ from coordinator.web.callers import header
 BODY_BYTES = 512 * 1024
 #: How long a body may take to come, in seconds.
 BODY_WITHIN = 20.0
-#: So many bytes of bodies are held at the same time; who comes then is asked to try again.
+#: So many bytes of bodies are held at the same time, in all and of one address; who comes then is asked to try again.
 HELD_BYTES = 64 * 1024 * 1024
+HELD_OF_ONE = 16 * 1024 * 1024
 #: How long, and for how many bytes, what somebody goes on saying is thrown away, so that a refusal can be read: a
 #: socket that is closed on unread bytes takes the answer with it.
 LINGER = 2.0
@@ -39,32 +41,38 @@ class Gone(Exception):
 
 
 class Intake:
-    """Reads bodies; how much it holds is bounded over all requests."""
+    """Reads bodies; how much it holds is bounded over all requests, and over those of one address."""
 
     def __init__(self) -> None:
-        self._held = 0
+        self._held: Counter[str] = Counter()
+        self._held_in_all = 0
 
     @contextlib.contextmanager
-    def room(self) -> Iterator["Room"]:
-        """Return where one body may lie as long as its request lasts."""
-        room = Room(self)
+    def room(self, address: str) -> Iterator["Room"]:
+        """Return where one body of somebody may lie as long as its request lasts."""
+        room = Room(self, address)
         try:
             yield room
         finally:
-            self._held -= room.taken
+            self._held_in_all -= room.taken
+            self._held[address] -= room.taken
+            if not self._held[address]:
+                del self._held[address]
 
-    def take(self, size: int) -> None:
+    def take(self, address: str, size: int) -> None:
         """Take room for so many bytes. Raises Turned when there is none."""
-        if self._held + size > HELD_BYTES:
+        if self._held_in_all + size > HELD_BYTES or self._held[address] + size > HELD_OF_ONE:
             raise Turned(503, "unavailable", "too much is being said at the same time; try again")
-        self._held += size
+        self._held_in_all += size
+        self._held[address] += size
 
 
 class Room:
     """Where one body lies."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, address: str) -> None:
         self._intake = intake
+        self._address = address
         self.taken = 0
 
     async def body(self, scope: Scope, receive: Receive) -> bytes:
@@ -74,7 +82,7 @@ class Room:
             raise _too_large(BODY_BYTES)
         parts: list[bytes] = []
         async for part in parts_of(receive, BODY_BYTES, BODY_WITHIN):
-            self._intake.take(len(part))
+            self._intake.take(self._address, len(part))
             self.taken += len(part)
             parts.append(part)
         return b"".join(parts)

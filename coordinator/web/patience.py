@@ -13,6 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request, Response
 
 from coordinator.web.answers import CLOSE, dressed, packed
+from coordinator.wire.frames import CLOSE_TOO_BIG, MAX_PLAIN_FRAME
 
 #: How long a client may take for the head of a request, in seconds: from connecting, or from its first byte.
 HEAD_WITHIN = 10.0
@@ -20,6 +21,8 @@ HEAD_WITHIN = 10.0
 READ_WITHIN = 30.0
 #: How long an idle connection is kept for another request, in seconds.
 KEEP_ALIVE = 15
+#: So much is read of a WebSocket's first message, in bytes: as much as it may have, and what comes along with it.
+FIRST_BYTES = MAX_PLAIN_FRAME + 512 * 1024
 
 
 class Requests(H11Protocol):
@@ -95,7 +98,10 @@ class Requests(H11Protocol):
 
 
 class Handshakes(WebSocketsSansIOProtocol):
-    """WebSockets whose refused handshakes look like every other answer."""
+    """WebSockets whose refused handshakes look like every other answer, and whose first message is small.
+
+    The first one says who speaks: until then nobody may fill the memory.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -112,3 +118,17 @@ class Handshakes(WebSocketsSansIOProtocol):
             return response
 
         self.conn.accept = answer  # type: ignore[method-assign]
+        self._unsaid = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._unsaid < 0:
+            return
+        self._unsaid += len(data)
+        if self._unsaid > FIRST_BYTES and not self.transport.is_closing():
+            self.conn.fail(CLOSE_TOO_BIG, "the first message is too big")
+            self.handle_parser_exception()
+
+    def send_receive_event_to_app(self) -> None:
+        self._unsaid = -1
+        super().send_receive_event_to_app()

@@ -2,18 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from support.doors import Door, open_door, read_answer
+from support.doors import Answer, Door, open_door, read_answer
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from coordinator.web import intake, patience
 from coordinator.web.answers import GUARDS
 from coordinator.web.asgi import WORKERS
 from coordinator.web.callers import Gate
 from coordinator.web.intake import BODY_BYTES
+from coordinator.wire.frames import MAX_FRAME, MAX_PLAIN_FRAME
 
 JSON = "Content-Type: application/json"
 
@@ -192,13 +193,70 @@ async def test_a_body_must_be_json_and_curl_may_call_it_a_form(kind: str | None,
             assert answer.json["error"] == "unsupported_media_type"
 
 
-async def test_bodies_that_are_held_at_the_same_time_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "HELD_BYTES", 1000)
+@pytest.mark.parametrize("bound", ["HELD_BYTES", "HELD_OF_ONE"])
+async def test_bodies_that_are_held_at_the_same_time_have_a_bound(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, bound, 1000)
     async with open_door() as door:
         assert (await door.ask("POST /echo", b"x" * 900, JSON)).status == 200
         answer = await door.ask("POST /echo", b"x" * 1100, JSON)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert (await door.ask("POST /echo", b"x" * 900, JSON)).status == 200
+
+
+async def test_one_address_cannot_keep_the_others_from_speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "HELD_OF_ONE", 1000)
+    async with open_door(proxied=True) as door:
+        slow = [await door.open() for _ in range(3)]
+        for _, writer in slow:
+            head = (
+                b"POST /echo HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.9\r\nContent-Length: 500\r\n\r\n"
+            )
+            writer.write(head + b"x" * 400)
+        refused = await asyncio.wait_for(anybody(slow), 20)
+        assert refused.status == 503
+        assert (await door.ask("POST /echo", b"x" * 900, JSON, "X-Forwarded-For: 203.0.113.10")).status == 200
+        for _, writer in slow:
+            writer.close()
+
+
+async def anybody(slow: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> Answer:
+    """Return the first answer that one of them gets."""
+    reading = [asyncio.create_task(read_answer(reader)) for reader, _ in slow]
+    done, left = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    return done.pop().result()
+
+
+async def test_a_first_message_that_is_too_large_is_not_waited_for() -> None:
+    class Listening:
+        def __len__(self) -> int:
+            return 0
+
+        async def serve(self, scope: dict, receive: Callable, transmit: Callable) -> None:
+            await receive()
+            await transmit({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+    def endless() -> Iterator[str]:
+        for _ in range(1000):
+            yield "x" * 65536
+
+    async with open_door(Listening()) as door, connect(f"ws://127.0.0.1:{door.port}/ws") as link:
+        with pytest.raises(ConnectionClosed):
+            await link.send(endless())
+        assert link.close_code == 1009
+    async with open_door(Listening()) as door, connect(f"ws://127.0.0.1:{door.port}/ws", compression=None) as link:
+        await link.send("x")
+        await link.send("x" * (2 * MAX_PLAIN_FRAME))
+        await (await link.ping())
+        with pytest.raises(ConnectionClosed):
+            await link.send("x" * (MAX_FRAME + 1))
+            await link.wait_closed()
+            await link.send("x")
+        assert link.close_code == 1009
 
 
 # --- slow clients ---------------------------------------------------------------------------------------------------
