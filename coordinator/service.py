@@ -147,7 +147,9 @@ class HubView:
         await self._lookout.refresh()
 
     async def look_now(self) -> None:
-        """Look at the source soon; with a remote, once that is fetched."""
+        """Look at the source soon, with a remote once that is fetched, and whether work in review was merged."""
+        if self._reviewer is not None:
+            self._reviewer.look()
         if self._syncer is None:
             self._hub.look()
         else:
