@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from coordinator.core.agent import Role
 from coordinator.core.errors import Bug
-from coordinator.web.auth import Principal
+from coordinator.web.auth import Guest, Principal
 
 P = ParamSpec("P")
 
@@ -36,15 +36,31 @@ FRAMES: Mapping[str, Role] = {
 class Rule:
     """What a route needs: at least this role, None for the admin alone.
 
-    ``own`` names the part of its path that must be the caller itself; the admin may anyway.
+    ``own`` names the part of its path that must be the caller itself; the admin may anyway. ``guests``: an invite is
+    enough. ``public``: nobody is asked who they are.
     """
 
     role: Role | None
     own: str | None = None
+    guests: bool = False
+    public: bool = False
+
+    @property
+    def word(self) -> str:
+        """What people call it: the role, and who else."""
+        if self.public:
+            return "-"
+        word = "admin" if self.role is None else str(self.role)
+        return word + (" (itself)" if self.own else "") + (" or an invite" if self.guests else "")
 
 
-def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
+PUBLIC = Rule(None, public=True)
+
+
+def permits(rule: Rule, principal: Principal | Guest, parts: Mapping[str, Any]) -> bool:
     """Tell whether a principal may use a route with these parts of its path."""
+    if isinstance(principal, Guest):
+        return rule.guests
     if principal.admin:
         return True
     if rule.role is None or not principal.may(rule.role):
@@ -53,10 +69,10 @@ def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
 
 
 def requires(
-    role: Role | None, *, own: str | None = None
+    role: Role | None, *, own: str | None = None, guests: bool = False
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
     """Declare what a Flask view needs, None for the admin alone: others get 403. ``g.principal`` is who asks."""
-    rule = Rule(role, own)
+    rule = Rule(role, own, guests)
 
     def declare(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
@@ -69,6 +85,17 @@ def requires(
         return guarded
 
     return declare
+
+
+def public(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """Declare that anybody may use a Flask view, without a token."""
+    view.needs = PUBLIC  # type: ignore[attr-defined]
+    return view
+
+
+def rule_of(app: Flask, endpoint: str | None) -> Rule | None:
+    """Return what a route needs by the name of its endpoint, None when it is none that says so."""
+    return getattr(app.view_functions.get(endpoint or ""), "needs", None)
 
 
 def forbidden(rule: Rule) -> ResponseReturnValue:
@@ -84,9 +111,8 @@ def forbidden(rule: Rule) -> ResponseReturnValue:
 def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None]]:
     """Yield method, path and rule of every route; the rule is None where nothing is declared."""
     for route in app.url_map.iter_rules():
-        view = app.view_functions[route.endpoint]
         for method in sorted((route.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield method, route.rule, getattr(view, "needs", None)
+            yield method, route.rule, rule_of(app, route.endpoint)
 
 
 def undeclared(app: Flask) -> None:

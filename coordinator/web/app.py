@@ -4,6 +4,7 @@ Views are short, run in worker threads and never touch the hub's memory: they as
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import TimeoutError as Late
 from typing import TypeVar
@@ -12,8 +13,9 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from coordinator.core.timers import Now
-from coordinator.web.access import undeclared
-from coordinator.web.auth import Doorkeeper, Principal
+from coordinator.web.access import rule_of, undeclared
+from coordinator.web.auth import Doorkeeper, Guest, Principal, bearer_token, digest
+from coordinator.web.limits import Failures
 
 T = TypeVar("T")
 
@@ -22,6 +24,9 @@ PATIENCE = 5.0
 #: Largest body that is read, in bytes (DESIGN 2, limits).
 BODY_BYTES = 512 * 1024
 SCHEMA_VERSION = 1
+#: Below these paths nobody without a token learns what there is.
+_GUARDED = ("/api/", "/admin/")
+_WHO = "send `Authorization: Bearer TOKEN`; on the hub's machine the admin token stands in the git directory"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -54,22 +59,28 @@ def make_app(door: Doorkeeper, now: Callable[[], Now], bridge: Bridge, routes: I
         app.register_blueprint(blueprint)
     undeclared(app)
 
+    failures = Failures()
+
     @app.before_request
-    def authenticate() -> tuple[Response, int] | None:
-        if not request.path.startswith("/api/"):
+    def authenticate() -> tuple[Response, int] | tuple[Response, int, dict[str, str]] | None:
+        rule = rule_of(app, request.endpoint)
+        if rule is not None and rule.public:
             return None
-        header = request.headers.get("Authorization")
+        if rule is None and not request.path.startswith(_GUARDED):
+            return None  # there is nothing there, for whoever asks
+        header, address = request.headers.get("Authorization"), request.remote_addr or ""
 
-        async def check() -> Principal | None:
-            return door.bearer(header, now().wall)
+        async def check() -> tuple[Principal | Guest | None, float]:
+            at, token = now(), bearer_token(header)
+            who = door.bearer(header, at.wall)
+            wait = 0.0 if who is not None or token is None else failures.over(address, digest(token), at.mono)
+            return who, wait
 
-        g.principal = bridge.ask(check)
-        if g.principal is None:
-            hint = (
-                "send `Authorization: Bearer TOKEN`; on the hub's machine the admin token stands in the git directory"
-            )
-            return jsonify(error="unauthorized", hint=hint), 401
-        return None
+        g.principal, wait = bridge.ask(check)
+        if wait:
+            again = {"Retry-After": str(math.ceil(wait))}
+            return jsonify(error="rate_limited", hint="too many wrong tokens; wait, and send a right one"), 429, again
+        return None if g.principal is not None else (jsonify(error="unauthorized", hint=_WHO), 401)
 
     @app.after_request
     def harden(response: Response) -> Response:

@@ -71,7 +71,7 @@ def number(name: str, default: int | None = None) -> int | None:
 
 
 def caller() -> str:
-    """Return who asks, as a sender is named."""
+    """Return who asks, as a sender is named; not for routes that are open to guests."""
     principal: Principal = g.principal
     return principal.agent or ADMIN
 
