@@ -34,7 +34,16 @@ from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
 from coordinator.trail import CannotStart, Trail, record_json
-from coordinator.web import api_agents, api_analytics, api_channels, api_hub, api_messages, api_tasks, present
+from coordinator.web import (
+    api_agents,
+    api_analytics,
+    api_channels,
+    api_hub,
+    api_messages,
+    api_schemas,
+    api_tasks,
+    present,
+)
 from coordinator.web.app import Bridge, make_app
 from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
@@ -249,6 +258,7 @@ async def _serve_locked(
         view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom)
         bridge = Bridge(asyncio.get_running_loop())
         routes = (
+            api_schemas.blueprint(__version__),
             api_hub.blueprint(view, bridge),
             api_tasks.blueprint(view, bridge),
             api_agents.blueprint(view, bridge),

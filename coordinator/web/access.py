@@ -7,7 +7,7 @@ application is made of it.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, g, jsonify
 from flask.typing import ResponseReturnValue
@@ -17,6 +17,7 @@ from coordinator.core.errors import Bug
 from coordinator.web.auth import Guest, Principal
 
 P = ParamSpec("P")
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 #: What each frame of PROTOCOL 1.5 needs; frames about tasks are bound to their owner by the core.
@@ -51,10 +52,7 @@ class Rule:
         if self.public:
             return "-"
         word = "admin" if self.role is None else str(self.role)
-        return word + (" (itself)" if self.own else "") + (" or an invite" if self.guests else "")
-
-
-PUBLIC = Rule(None, public=True)
+        return word + (", itself" if self.own else "") + (", or an invite" if self.guests else "")
 
 
 def permits(rule: Rule, principal: Principal | Guest, parts: Mapping[str, Any]) -> bool:
@@ -87,15 +85,16 @@ def requires(
     return declare
 
 
-def public(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Declare that anybody may use a Flask view, without a token."""
-    view.needs = PUBLIC  # type: ignore[attr-defined]
+def public(view: V) -> V:
+    """Declare that a Flask view is open to everybody: it is asked without a token."""
+    view.needs = Rule(Role.READER, public=True)  # type: ignore[attr-defined]
     return view
 
 
-def rule_of(app: Flask, endpoint: str | None) -> Rule | None:
-    """Return what a route needs by the name of its endpoint, None when it is none that says so."""
-    return getattr(app.view_functions.get(endpoint or ""), "needs", None)
+def rule_of(view: Callable[..., Any] | None) -> Rule | None:
+    """Return what a view declares, None when it declares nothing."""
+    rule: Rule | None = getattr(view, "needs", None)
+    return rule
 
 
 def forbidden(rule: Rule) -> ResponseReturnValue:
@@ -108,15 +107,16 @@ def forbidden(rule: Rule) -> ResponseReturnValue:
     return jsonify(error="forbidden", hint=hint), 403
 
 
-def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None]]:
-    """Yield method, path and rule of every route; the rule is None where nothing is declared."""
+def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None, Callable[..., Any]]]:
+    """Yield method, path, rule and view of every route; the rule is None where nothing is declared."""
     for route in app.url_map.iter_rules():
+        view = app.view_functions[route.endpoint]
         for method in sorted((route.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield method, route.rule, rule_of(app, route.endpoint)
+            yield method, route.rule, rule_of(view), view
 
 
 def undeclared(app: Flask) -> None:
     """Make sure that every route says who may use it. Raises Bug, naming one that does not."""
-    for method, path, rule in declared(app):
+    for method, path, rule, _ in declared(app):
         if rule is None:
             raise Bug(f"{method} {path} does not say who may use it")

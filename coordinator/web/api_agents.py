@@ -7,6 +7,8 @@ from flask import Blueprint, Response, jsonify
 from coordinator.core.agent import Role
 from coordinator.web.access import requires
 from coordinator.web.app import SCHEMA_VERSION, Bridge
+from coordinator.web.described import described
+from coordinator.wire import answers
 
 
 class Agents(Protocol):
@@ -21,6 +23,7 @@ def blueprint(view: Agents, bridge: Bridge) -> Blueprint:
 
     @api.get("/agents")
     @requires(Role.READER)
+    @described("All agents", {200: answers.AgentList})
     def agents() -> Response:
         async def read() -> dict[str, Any]:
             return {"schema_version": SCHEMA_VERSION, "agents": view.agents()}

@@ -7,6 +7,8 @@ from flask import Blueprint, Response, jsonify
 from coordinator.core.agent import Role
 from coordinator.web.access import requires
 from coordinator.web.app import SCHEMA_VERSION, Bridge
+from coordinator.web.described import described
+from coordinator.wire import answers
 
 
 class Whole(Protocol):
@@ -27,6 +29,7 @@ def blueprint(view: Whole, bridge: Bridge) -> Blueprint:
 
     @api.get("/problems")
     @requires(Role.READER)
+    @described("What is wrong now", {200: answers.Problems})
     def problems() -> Response:
         async def read() -> dict[str, Any]:
             return {"schema_version": SCHEMA_VERSION, "problems": view.problem_list()}
@@ -35,6 +38,7 @@ def blueprint(view: Whole, bridge: Bridge) -> Blueprint:
 
     @api.get("/status")
     @requires(Role.READER)
+    @described("The state of the whole", {200: answers.HubStatus})
     def status() -> Response:
         async def read() -> dict[str, Any]:
             await view.look_at_work_tree()
@@ -44,6 +48,7 @@ def blueprint(view: Whole, bridge: Bridge) -> Blueprint:
 
     @api.post("/reconcile")
     @requires(Role.COORDINATOR)
+    @described("Look at the source now", {200: answers.Reconciled})
     def reconcile() -> Response:
         async def look() -> dict[str, Any]:
             return {"schema_version": SCHEMA_VERSION, **await view.reconcile()}

@@ -11,9 +11,15 @@ from coordinator.web import present
 from coordinator.web.access import requires
 from coordinator.web.app import SCHEMA_VERSION, Bridge
 from coordinator.web.asked import answer_errors, number
+from coordinator.web.described import INTEGER, TEXT, described
+from coordinator.wire import answers
 
 LIMIT = 100
 LIMIT_MAX = 1000
+_FILTERS = {
+    **dict.fromkeys(("status", "assignee", "assigned_to", "priority", "label", "q"), TEXT),
+    **dict.fromkeys(("limit", "cursor"), INTEGER),
+}
 
 Answer = Response | tuple[Response, int]
 
@@ -37,6 +43,7 @@ def blueprint(view: Tasks, bridge: Bridge) -> Blueprint:
 
     @api.get("/tasks")
     @requires(Role.READER)
+    @described("Tasks in the order of the queue", {200: answers.TaskList}, query=_FILTERS)
     def tasks() -> Answer:
         limit = min(max(number("limit", LIMIT) or 1, 1), LIMIT_MAX)
         cursor = max(number("cursor", 0) or 0, 0)
@@ -57,6 +64,7 @@ def blueprint(view: Tasks, bridge: Bridge) -> Blueprint:
 
     @api.get("/tasks/<task_id>")
     @requires(Role.READER)
+    @described("One task and its history", {200: answers.TaskShown})
     def task(task_id: str) -> Answer:
         async def read() -> dict[str, Any] | None:
             found = await view.task(task_id)

@@ -63,7 +63,7 @@ def make_app(door: Doorkeeper, now: Callable[[], Now], bridge: Bridge, routes: I
 
     @app.before_request
     def authenticate() -> tuple[Response, int] | tuple[Response, int, dict[str, str]] | None:
-        rule = rule_of(app, request.endpoint)
+        rule = rule_of(app.view_functions.get(request.endpoint or ""))
         if rule is not None and rule.public:
             return None
         if rule is None and not request.path.startswith(_GUARDED):

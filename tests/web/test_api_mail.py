@@ -367,7 +367,7 @@ def test_what_is_said_is_counted(door: Door) -> None:
 
 
 def test_every_route_here_declares_its_role_and_keeps_others_out(door: Door) -> None:
-    mine = list(access.declared(door.app))
+    mine = [one[:3] for one in access.declared(door.app)]
     assert len(mine) == 20
     assert ("PUT", "/api/config/mailbox-retention", access.Rule(None)) in mine
     assert ("GET", "/api/mailbox/<agent_id>", access.Rule(Role.AGENT, "agent_id")) in mine
