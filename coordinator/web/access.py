@@ -33,6 +33,19 @@ FRAMES: Mapping[str, Role] = {
 }
 
 
+#: Frames in which a session speaks of itself: they take no role.
+OF_ITSELF = frozenset({"identify", "ping", "wake_result", "agent_restarting", "resource_report", "ollama_report"})
+
+
+def frame_word(kind: str) -> str:
+    """Return what a frame to the hub takes, as people call it. Raises KeyError for one that nobody thought of."""
+    if kind in OF_ITSELF:
+        return "-"
+    if kind.startswith("task_") or kind == "state_report":
+        return "owner of the task"
+    return str(FRAMES[kind])
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a route needs: at least this role, None for the admin alone.
