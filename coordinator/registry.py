@@ -147,6 +147,7 @@ class Registry:
             f"Say hello as {agent_id}",
             _HELLO,
             assignee=agent_id,
+            review=False,
             kind="note",
             labels=("onboarding",),
             origin=Origin.API,
@@ -168,10 +169,11 @@ class Registry:
     async def _register(self, event: TokenIssued) -> dict[str, Any]:
         issued, policy = await self._issue(event), self._hub.core.memory.policy
         task = event.task.id if event.task is not None and event.task.id in self._hub.core.memory.tasks else None
-        target = policy.repos.get(policy.default_repo or "")
+        repo = policy.repo_of(None, None)
+        target = policy.repos.get(repo or "")
         return {
             **issued,
-            "default_repo": policy.default_repo,
+            "default_repo": repo,
             "url": None if target is None else target.url,
             "task_id": task,
         }
