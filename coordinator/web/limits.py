@@ -18,11 +18,11 @@ REMEMBERED = 10_000
 IDENTITY_CHARS = 100
 
 #: Wrong tokens of one address, whatever they are: so many at once, and so many per second after that.
-WRONG_AT_ONCE = 300
-WRONG_PER_SECOND = 5.0
-#: The same wrong token again, from wherever.
-REPEATED_AT_ONCE = 60
-REPEATED_PER_SECOND = 1.0
+WRONG_AT_ONCE = 1_000
+WRONG_PER_SECOND = 20.0
+#: The same wrong token again, from wherever. A program that tries each route once with one must not come so far.
+REPEATED_AT_ONCE = 200
+REPEATED_PER_SECOND = 5.0
 
 #: So many violations within so many seconds end a session.
 VIOLATIONS = 10

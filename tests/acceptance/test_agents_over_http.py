@@ -273,6 +273,23 @@ def test_a_drained_agent_hears_it_and_gets_nothing_until_it_is_let_again(stage: 
         assert state["last_state_change"] >= state["connected_at"]
 
 
+def test_a_word_about_an_agent_that_cannot_be_put_says_why_in_one_line(stage: Stage) -> None:
+    def command(*words: str, **env: str) -> tuple[int, str]:
+        argv = (sys.executable, "-m", "coordinator", "agent", *words, "--repo", str(stage.clone.path))
+        done = subprocess.run(argv, env=git_env(**env), capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stderr.strip()
+
+    assert command("resume", "no/body") == (
+        1,
+        "agentcom: the hub knows no agent no/body: see `agentcom agent list`",
+    )
+    code, said = command("drain", "gcu", AGENTCOM_TOKEN="ac_ada")
+    assert (code, "takes a token of the role coordinator" in said) == (77, True)
+    stage.hub.stop()
+    code, said = command("undrain", "gcu")
+    assert (code, said.count("\n"), "start it with `agentcom hub`" in said) == (69, 0, True)
+
+
 # --- what an agent's token cannot -------------------------------------------------------------------------------------
 
 
@@ -336,10 +353,11 @@ def test_wrong_tokens_are_answered_alike_then_429_and_a_right_one_always_gets_in
     assert [status for status, _ in answers] == [401] * 3
     assert len({json.dumps(said) for _, said in answers}) == 1
     assert stage.ask(None, "GET", "/nothing")[0] == 404
-    for _ in range(200):
-        answer = requests.get(stage.hub.url + "/api/tasks", headers={"Authorization": "Bearer ac_wrong"}, timeout=30)
-        if answer.status_code == 429:
-            break
+    with requests.Session() as client:
+        for _ in range(3_000):
+            answer = client.get(stage.hub.url + "/api/tasks", headers={"Authorization": "Bearer ac_wrong"}, timeout=30)
+            if answer.status_code == 429:
+                break
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) >= 1
     assert stage.ask("ada", "GET", "/api/tasks")[0] == 200

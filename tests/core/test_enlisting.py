@@ -71,6 +71,13 @@ def test_what_a_crash_left_of_an_agent_that_was_taken_over_is_taken_away_at_the_
     assert [effect.discharged for effect in world.observe()] == [True]
 
 
+def test_a_wrong_file_of_the_same_name_takes_nothing_over():
+    world = World()
+    issue(world, 1)
+    assert world.observe(undecided_agents=frozenset({"x"})) == []
+    assert world.core.memory.agents["x"].spec == MADE
+
+
 def test_the_token_before_goes_on_for_the_grace_and_no_third_one_opens():
     world = World()
     for number in (1, 2, 3):
