@@ -22,6 +22,15 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _HUB_ID = re.compile(rf"h-[{_ALPHABET}]{{8}}")
 
 
+#: The variable that may hold the admin's token instead of the file, and how long it must be at least.
+ADMIN_TOKEN = "AGENTCOM_ADMIN_TOKEN"  # noqa: S105 - not a secret
+SHORTEST_TOKEN = 32
+
+
+class Exposed(Exception):
+    """The admin's token is no secret; the message says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The folder ``agentcom`` under the common git directory."""
@@ -50,17 +59,30 @@ class Place:
         return (self.folder / STATE_TIP).exists()
 
     def admin_token(self) -> str:
-        """Return the admin token of this machine, made at the first call; readable by its owner alone."""
+        """Return the admin token of this machine: AGENTCOM_ADMIN_TOKEN, else a file, made at the first call.
+
+        Raises Exposed when others may read the file, or the token could be guessed.
+        """
         path = self.folder / "admin.token"
+        named = os.environ.get(ADMIN_TOKEN, "").strip()
+        if named:
+            return _strong(named, f"{ADMIN_TOKEN} in the environment")
         try:
-            return path.read_text(encoding="ascii").strip()
+            said, mode = path.read_bytes().decode("ascii", "replace").strip(), path.stat().st_mode & 0o777
         except FileNotFoundError:
             made = new_token()
             write_whole(path, made + "\n", 0o600)
             return made
+        if mode & 0o077:
+            cure = f"chmod 600 {path}, or delete it for a new one; or set {ADMIN_TOKEN}"
+            raise Exposed(f"{path} holds the admin's token and others may use it (mode {mode:o}): {cure}")
+        return _strong(said, str(path))
 
     def read_admin_token(self) -> str | None:
         """Return the admin token of this machine, None when there is none or somebody else's."""
+        named = os.environ.get(ADMIN_TOKEN, "").strip()
+        if named:
+            return named
         try:
             return (self.folder / "admin.token").read_text(encoding="ascii").strip() or None
         except (OSError, ValueError):
@@ -136,9 +158,16 @@ class Place:
         return said if isinstance(said, str) else ""
 
 
-def new_token() -> str:
-    """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8)."""
-    return "ac_" + secrets.token_urlsafe(32)
+def new_token(kind: str = "ac_") -> str:
+    """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8); an invite has ``ai_``."""
+    return kind + secrets.token_urlsafe(32)
+
+
+def _strong(token: str, where: str) -> str:
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or any(char.isspace() for char in token):
+        cure = f"use {SHORTEST_TOKEN} characters or more without blanks, all of them random"
+        raise Exposed(f"{where} is no token for the admin: {cure}")
+    return token
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -382,7 +382,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         problems=_problems_json(problems),
         commit=fold.tip,
         time_ms=made,
-        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        agents=tuple(present.agents_json(core.memory.agents)),
         notes=(
             *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
             *_not_pushed(ground),
@@ -454,7 +454,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
         summary=counted,
         problems=_problems_json(seen.problems),
         time_ms=now,
-        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        agents=tuple(present.agents_json(core.memory.agents)),
         notes=tuple(notes),
     )
 

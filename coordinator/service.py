@@ -30,23 +30,16 @@ from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
 from coordinator.listening import Certificate, Listening, check
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
+from coordinator.place import Exposed
 from coordinator.ports import Conflict, Fatal
+from coordinator.registry import Registry
 from coordinator.reviewing import Reviewer, make_reviewer
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
 from coordinator.trail import CannotStart, Trail, record_json
-from coordinator.web import (
-    api_agents,
-    api_analytics,
-    api_channels,
-    api_hub,
-    api_messages,
-    api_schemas,
-    api_tasks,
-    present,
-)
+from coordinator.web import present
 from coordinator.web.app import Bridge, make_app
 from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
@@ -57,6 +50,7 @@ from coordinator.web.mail.office import Office
 from coordinator.web.metrics import MeteredNet, Metrics, Reading
 from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Presence
+from coordinator.web.routes import all_routes
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
@@ -127,7 +121,7 @@ class HubView:
 
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
-        shown = [present.agent_json(agents[name]) for name in sorted(agents)]
+        shown = present.agents_json(agents)
         if self._postroom is None:
             return shown
         return [agent | self._postroom.presence.says_of(agent["agent_id"]) for agent in shown]
@@ -274,7 +268,7 @@ async def _serve_locked(
         keeper = Keeper(ground, behind, lambda: hub.figures.commits)
         started_at = hub.now().wall
         agents = hub.core.memory.agents
-        door = Doorkeeper(agents, token)
+        door = Doorkeeper(agents, token, lambda: hub.core.memory.token_changes)
         postroom = make_postroom(hub, ground, options.data_dir)
         reviewer = make_reviewer(hub, ground)
         stack.callback(reviewer.close)
@@ -309,15 +303,7 @@ async def _serve_locked(
         hub.net = MeteredNet(sessions.send, sessions.close, metrics)
         hub.told = _all_of(metrics.recorded, postroom.notice, reviewer.hears)
         bridge = Bridge(asyncio.get_running_loop())
-        routes = (
-            api_schemas.blueprint(__version__),
-            api_hub.blueprint(view, bridge),
-            api_tasks.blueprint(view, bridge),
-            api_agents.blueprint(view, bridge),
-            api_messages.blueprint(postroom, bridge),
-            api_channels.blueprint(postroom, bridge),
-            api_analytics.blueprint(postroom, agents, hub.now, bridge),
-        )
+        routes = all_routes(view, Registry(hub, ground.branch), postroom, agents, hub.now, bridge, __version__)
         flask = make_app(door, hub.now, bridge, routes)
         hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
         port = Port(
@@ -374,6 +360,8 @@ def _names(ground: Ground) -> str:
     try:
         ground.place.hub_id()
         return ground.place.admin_token()
+    except Exposed as error:
+        raise CannotStart(str(error), 78) from None
     except OSError as error:
         text = f"{ground.place.folder} cannot be used ({error}): make room or give access there"
         raise CannotStart(text, 1) from None

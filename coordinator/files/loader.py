@@ -182,8 +182,16 @@ def load_record(path: str, data: bytes) -> AgentRecord | Problems:
     if isinstance(read, tuple):
         return read
     file = read.file
-    tokens = tuple(map(_token, file.tokens))
-    return AgentRecord(name, file.parked_until, file.parked_reason, file.draining, tokens, file.revoked, file.accepted)
+    return AgentRecord(
+        name,
+        file.parked_until,
+        file.parked_reason,
+        file.draining,
+        tuple(map(_token, file.tokens)),
+        file.revoked,
+        file.accepted,
+        tuple(map(_token, file.invites)),
+    )
 
 
 def load_mapping(path: str, data: bytes) -> dict[str, Any] | Problems:

@@ -407,3 +407,4 @@ class RecordFile(Model):
     tokens: Many[TokenPart] = ()
     revoked: Many[Sha256] = ()
     accepted: Hex = ""
+    invites: Many[TokenPart] = ()

@@ -23,7 +23,14 @@ T = TypeVar("T")
 ADMIN = "admin"
 #: Numbers that a database can hold; larger ones are taken for the largest.
 LARGEST = 2**63 - 1
-_STATUS = {"channel_not_found": 404, "channel_exists": 409}
+_STATUS = {
+    "channel_not_found": 404,
+    "channel_exists": 409,
+    "agent_not_found": 404,
+    "agent_exists": 409,
+    "written_in_a_file": 409,
+    "superseded": 409,
+}
 _TRY_AGAIN = {"Retry-After": "1"}
 
 
@@ -72,7 +79,7 @@ def number(name: str, default: int | None = None) -> int | None:
 
 
 def caller() -> str:
-    """Return who asks, as a sender is named."""
+    """Return who asks, as a sender is named; not for routes that are open to guests."""
     principal: Principal = g.principal
     return principal.agent or ADMIN
 

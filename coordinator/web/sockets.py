@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from coordinator.core.agent import Agent, Session
 from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
 from coordinator.core.timers import Now
-from coordinator.web.auth import Doorkeeper, Refused, digest
+from coordinator.web.auth import Doorkeeper, Refused, bearer_token, digest
 from coordinator.web.limits import Rate, Violations, frame_rate, limited
 from coordinator.web.presence import Line
 from coordinator.web.threshold import Threshold
@@ -408,8 +408,7 @@ def _address(scope: Scope) -> str:
 def _bearer(scope: Scope) -> str | None:
     for name, value in scope.get("headers", ()):
         if name == b"authorization":
-            scheme, _, token = value.decode("latin-1").partition(" ")
-            return token.strip() if scheme.lower() == "bearer" else None
+            return bearer_token(value.decode("latin-1"))
     return None
 
 
