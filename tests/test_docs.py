@@ -181,8 +181,8 @@ def test_the_sidecars_config_on_the_page_is_one_that_the_sidecar_reads(page: str
 
 
 def test_the_sidecars_keys_are_all_on_the_page() -> None:
-    (text,) = [text for info, text in _blocks("docs/files.md") if info == "yaml sidecar"]
-    named = set(re.findall(r"^ *([a-z_]+):", text, re.MULTILINE))
+    text = "\n".join(text for info, text in _blocks("docs/files.md") if info in ("yaml sidecar", "yaml runtime"))
+    named = set(re.findall(r"^ *([a-z_]+):", text.replace("# or file:", "\n file:"), re.MULTILINE))
     assert {*config._KEYS, *config._RUNTIME_KEYS} - named == {"hub_api_url", "results_dir", "script"}
 
 
