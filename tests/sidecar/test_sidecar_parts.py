@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from sidecar import config as config_file
 from sidecar.client import GiveUp, Lost, Reconnect, Refused, Taken
 from sidecar.core import _fate
 from sidecar.log import _Formatter
-from sidecar.outbox import FOLDERS_KEPT, Outbox, QueueUnreadable, decode_queue, encode_queue
+from sidecar.outbox import FOLDERS_AGE_S, FOLDERS_KEPT, Outbox, QueueUnreadable, decode_queue, encode_queue
 from sidecar.outcome import RESULT_BYTES, TAIL_BYTES, Exit, clean, judge, read_result
 from sidecar.packet import OVERHEAD_LIMIT, build, overhead_tokens
 from sidecar.runtimes.catalogue import Runtime, find
@@ -168,6 +170,20 @@ def test_old_attempts_make_room_but_never_those_in_use(tmp_path: Path):
     outbox.prune({Key("t", 0)})
     assert outbox.folder(Key("t", 0)).exists()
     assert len(list(outbox.results_dir.iterdir())) == FOLDERS_KEPT + 1
+
+
+def test_old_and_large_attempts_go_and_the_newest_stays(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("sidecar.outbox.FOLDERS_BYTES", 1000)
+    outbox = Outbox(tmp_path)
+    outbox.prepare()
+    now = time.time()
+    for number, age in enumerate((0, 10, 20, FOLDERS_AGE_S + 60)):
+        folder = outbox.folder(Key("t", number))
+        folder.mkdir()
+        (folder / "file").write_bytes(b"x" * 600)
+        os.utime(folder, (now - age, now - age))
+    outbox.prune(set())
+    assert [path.name for path in outbox.results_dir.iterdir()] == ["t.0"]
 
 
 # --- config ----------------------------------------------------------------------------------------------------------
