@@ -116,8 +116,12 @@ def read_result(data: bytes, tail: str = "") -> Outcome:
 
 def clean(output: bytes, most: int = TAIL_BYTES) -> str:
     """Return the last ``most`` bytes of output as text without escape sequences and control characters."""
-    text = output[-most:].decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROLS.sub("", _ESCAPES.sub("", text)).strip()
+    return printable(output[-most:].decode(errors="replace")).strip()
+
+
+def printable(text: str) -> str:
+    """Return text that cannot play with a terminal; line breaks and tabs stay."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def _instant(value: object) -> int | None:

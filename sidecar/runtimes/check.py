@@ -1,8 +1,8 @@
 """Checks the presets against the real programs: ``python -m sidecar.runtimes.check [FOLDER]``, also ``make runtimes``.
 
-For each preset with an ``install`` it gets the pinned npm package into FOLDER (default ``.runtimes``), asks its version,
-and looks up every flag and every choice that the preset uses in the program's own help. It calls no model. Exit code 0
-when every program that could be had agrees; what could not be had is named and is no failure of the preset.
+For each preset with an ``install`` it gets the pinned npm package into FOLDER (default ``.runtimes``), asks its
+version, and looks up every flag and every choice that the preset uses in the program's own help. It calls no model.
+Exit code 0 when every program that could be had agrees; what could not be had is named and is no failure of a preset.
 """
 
 import os
@@ -32,8 +32,10 @@ class NotHad(Exception):
 def used_flags(definition: Definition) -> list[str]:
     """Return every flag of a preset's command, profiles and options."""
     words = [*(definition.argv or ()), definition.prompt.flag or ""]
-    for group in (*definition.profiles.values(), *definition.options.values()):
-        words += group.argv
+    for profile in definition.profiles.values():
+        words += profile.argv
+    for option in definition.options.values():
+        words += option.argv
     return sorted({word for word in words if _FLAG.match(word)})
 
 
