@@ -49,7 +49,7 @@ class Check:
 
     def line(self) -> str:
         """Return it for people."""
-        remedy = f": {self.remedy}" if self.remedy and not self.passed else ""
+        remedy = f" -> {self.remedy}" if self.remedy and not self.passed else ""
         return f"{'ok  ' if self.passed else 'FAIL'}  {self.name:<11} {self.text}{remedy}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,8 +126,11 @@ def _version(config: Config) -> Check | None:
         return None
     version, said = version_of(runtime_of(config), _environment(config))
     if version is None:
-        first = said.splitlines()[-1] if said else "nothing"
-        return Check("version", False, f"it tells none; it says: {first[:200]}", "install the program again")
+        command = " ".join(runtime_of(config).question(wanted.argv))
+        first = (said.splitlines() or ["nothing"])[0]
+        return Check(
+            "version", False, f"`{command}` says: {first[:200]}", "run that by hand until it tells its version"
+        )
     if is_older(version, wanted.minimum):
         return Check("version", False, f"{version} is older than {wanted.minimum}", "install a newer one")
     return Check("version", True, f"{version}, at least {wanted.minimum} is needed")

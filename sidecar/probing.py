@@ -71,7 +71,7 @@ def version_of(runtime: Runtime, environment: Mapping[str, str]) -> tuple[str | 
     if version is None:
         return None, ""
     answer = ask(runtime.question(version.argv), environment, VERSION_WITHIN_S)
-    match = re.search(version.pattern, answer.output)
+    match = re.search(version.pattern, answer.output) if answer.code == 0 else None
     return (match[1] if match else None), answer.output
 
 
