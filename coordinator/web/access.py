@@ -1,21 +1,23 @@
 """Who may do what: the role that each route and each frame needs, declared beside it, and how a refusal reads.
 
-One ladder: admin > coordinator > agent > reader (PROTOCOL 2). A view that declares nothing has no ``needs`` and is a
-mistake that a test finds by walking ``declared``.
+One ladder: admin > coordinator > agent > reader (PROTOCOL 2). A view that declares nothing has no ``needs``, and no
+application is made of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, g, jsonify
 from flask.typing import ResponseReturnValue
 
 from coordinator.core.agent import Role
+from coordinator.core.errors import Bug
 from coordinator.web.auth import Principal
 
 P = ParamSpec("P")
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 #: What each frame of PROTOCOL 1.5 needs; frames about tasks are bound to their owner by the core.
@@ -35,11 +37,13 @@ FRAMES: Mapping[str, Role] = {
 class Rule:
     """What a route needs: at least this role, None for the admin alone.
 
-    ``own`` names the part of its path that must be the caller itself; the admin may anyway.
+    ``own`` names the part of its path that must be the caller itself; the admin may anyway. ``public``: anybody may,
+    without a token.
     """
 
     role: Role | None
     own: str | None = None
+    public: bool = False
 
 
 def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
@@ -70,6 +74,18 @@ def requires(
     return declare
 
 
+def public(view: V) -> V:
+    """Declare that a Flask view is open to everybody: it is asked without a token."""
+    view.needs = Rule(Role.READER, public=True)  # type: ignore[attr-defined]
+    return view
+
+
+def rule_of(view: Callable[..., Any] | None) -> Rule | None:
+    """Return what a view declares, None when it declares nothing."""
+    rule: Rule | None = getattr(view, "needs", None)
+    return rule
+
+
 def forbidden(rule: Rule) -> ResponseReturnValue:
     """Return the answer to somebody who may not."""
     hint = "this takes the admin's token"
@@ -80,9 +96,16 @@ def forbidden(rule: Rule) -> ResponseReturnValue:
     return jsonify(error="forbidden", hint=hint), 403
 
 
-def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None]]:
-    """Yield method, path and rule of every route; the rule is None where nothing is declared."""
+def declared(app: Flask) -> Iterator[tuple[str, str, Rule | None, Callable[..., Any]]]:
+    """Yield method, path, rule and view of every route; the rule is None where nothing is declared."""
     for route in app.url_map.iter_rules():
         view = app.view_functions[route.endpoint]
         for method in sorted((route.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield method, route.rule, getattr(view, "needs", None)
+            yield method, route.rule, rule_of(view), view
+
+
+def undeclared(app: Flask) -> None:
+    """Make sure that every route says who may use it. Raises Bug, naming one that does not."""
+    for method, path, rule, _ in declared(app):
+        if rule is None:
+            raise Bug(f"{method} {path} does not say who may use it")

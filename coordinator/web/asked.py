@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from pydantic import BaseModel, ValidationError
 
 from coordinator.core.agent import Role
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.auth import Principal
 from coordinator.web.mail.letters import Declined, Unavailable, new_id
 from coordinator.wire import plain
