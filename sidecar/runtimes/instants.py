@@ -88,7 +88,10 @@ def _of_clock(match: re.Match[str], now: int) -> int | None:
         hour = hour % 12 + (12 if match[3].lower() == "pm" else 0)
     if hour > 23 or minute > 59:
         return None
-    here = datetime.fromtimestamp(now / 1000, _zone(match[4]))
+    zone = _zone(match[4])
+    if match[4] and zone is None:
+        return None
+    here = datetime.fromtimestamp(now / 1000, zone)
     moment = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
     if moment <= here:
         moment += timedelta(days=1)

@@ -476,6 +476,7 @@ def test_a_path_with_a_star_means_every_key_and_place():
         ("limit resets at 2023-11-14T23:13:20Z", 3600),
         ("your limit resets 11pm (UTC)", 2800),
         ("try again at 01:13 (Europe/Berlin)", 7180),
+        ("try again at 01:13 (Nowhere/Land)", None),
         ("usage limit reached", None),
         ("resets in 400 days", None),
         ("limit reset at 2020-01-01T00:00:00Z", None),
