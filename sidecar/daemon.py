@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 import time
+from dataclasses import replace
 from typing import assert_never
 
 from coordinator.wire.frames import TaskAssign
@@ -92,6 +93,7 @@ class Daemon:
         queue, complaint = await asyncio.to_thread(self._outbox.load)
         if complaint:
             logger.error("%s", complaint)
+        queue = await asyncio.to_thread(self._unstarted, queue)
         self._durable = queue
         core = Core(queue, self._settings)
         restored = Restored()
@@ -115,6 +117,13 @@ class Daemon:
             await self._runner.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    def _unstarted(self, queue: Queue) -> Queue:
+        """Take an attempt for accepted only when a crash came before its mark: nothing ran, so it may be begun."""
+        attempt = queue.attempt
+        if attempt is None or attempt.stage is not Stage.RUNNING or self._outbox.was_started(attempt.key):
+            return queue
+        return replace(queue, attempt=replace(attempt, stage=Stage.ACCEPTED))
 
     async def _step(self, core: Core, client: "asyncio.Task[int]") -> int | None:
         """Wait for one event or instant, handle it, perform what it asks for; return an exit code when that is all."""

@@ -143,7 +143,7 @@ def _login(config: Config) -> Check | None:
     if complaint is not None:
         what, _, remedy = complaint.rpartition(": ")
         return Check("login", False, what, remedy)
-    return Check("login", True, "it can work, by its own word")
+    return Check("login", True, "it does not say that it cannot work")
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------------

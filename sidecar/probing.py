@@ -53,16 +53,19 @@ def ask(argv: tuple[str, ...], environment: Mapping[str, str], within: float, mo
 
 
 def login_complaint(runtime: Runtime, environment: Mapping[str, str]) -> str | None:
-    """Return what to do before this runtime can work, None when it can or cannot be asked."""
+    """Return what to do before this runtime can work, None when it can, or does not say.
+
+    One that cannot be asked, or does not answer in time, may be slow or gone: its run will tell, which parks nobody for
+    a busy machine.
+    """
     login = runtime.definition.login
     if login is None or any(environment.get(name) for name in login.unless):
         return None
     argv = runtime.question(login.argv)
     answer = ask(argv, environment, login.timeout)
-    if answer.code in login.ok:
+    if answer.code is None or answer.code in login.ok:
         return None
-    how = f"exited with {answer.code}" if answer.code is not None else answer.output
-    return f"{' '.join(argv)}: {how}: {login.say}"
+    return f"{' '.join(argv)}: exited with {answer.code}: {login.say}"
 
 
 def version_of(runtime: Runtime, environment: Mapping[str, str]) -> tuple[str | None, str]:

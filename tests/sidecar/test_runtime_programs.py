@@ -195,6 +195,25 @@ async def test_a_program_that_is_not_logged_in_is_never_given_the_task(hub, agen
     assert [call["argv"] for call in agent.calls()] == [["auth", "status"]]
 
 
+async def test_a_kill_while_the_program_is_asked_for_its_login_costs_no_attempt(hub, agents):
+    question = '["auth", "status"]:'
+    silence = '\n    (here / "asked").touch()\n    me = os.getppid()\n    while os.getppid() == me: time.sleep(0.01)'
+    agent = agents(CLAUDE.replace(question, question + silence), {"name": "claude"})
+    await agent.start()
+    session = await hub.session()
+    await session.assign("t-1")
+    await until((agent.bin / "asked").exists)
+    await agent.end(signal.SIGKILL)
+    agent.program.write_text(agent.program.read_text().replace(silence, ""))
+    (agent.bin / "logged-in").touch()
+    await agent.start()
+    session = await hub.session()
+    await session.expect("task_recovering", task_id="t-1", generation=1)
+    await session.send("task_continue", task_id="t-1", generation=1)
+    await session.expect("task_complete", task_id="t-1", generation=1)
+    assert session.said("task_failed") == []
+
+
 async def test_a_denied_tool_is_no_success_and_the_last_output_goes_with_it(hub, agents):
     agent = agents(CLAUDE, {"name": "claude", "check_login": False})
     (agent.bin / "end.json").write_text(json.dumps({"permission_denials": [{"tool_name": "WebFetch"}]}))
