@@ -38,11 +38,12 @@ class Wrong(Exception):
 def body(model: type[M]) -> M:
     """Return the body of the request. Raises Wrong: 400 without JSON or a needed field, 422 for wrong values."""
     try:
-        said = plain.read(request.get_data())
+        said = plain.read_flat(request.get_data())
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise Wrong(400, {"error": "malformed", "hint": "the body must be one JSON object"})
+        hint = f"the body must be one JSON object, at most {plain.MAX_DEPTH} levels deep"
+        raise Wrong(400, {"error": "malformed", "hint": hint})
     for name, field in model.model_fields.items():
         if field.is_required() and said.get(name) is None:
             raise Wrong(400, {"error": f"missing required field: {name}"})
