@@ -336,7 +336,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))
     tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
-    held = core.memory.held
+    held = core.memory.waiting()
     seen = rebuilt.baseline
     problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
     made = commit.committer.time_ms

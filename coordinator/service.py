@@ -174,7 +174,7 @@ class HubView:
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
-            "held": held_json(memory.held),
+            "held": held_json(memory.waiting()),
             "drafts": drafts_json(self._hub.seen, memory),
             **uncommitted_json(self._lookout.seen),
         }
