@@ -95,11 +95,6 @@ def rebuild(
     return Rebuilt(folded, baseline)
 
 
-def held_json(batches: Iterable[Batch]) -> list[dict[str, Any]]:
-    """Return what is held as the API shows it."""
-    return [{"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)} for batch in batches]
-
-
 def held_text(batches: Iterable[Batch]) -> list[dict[str, Any]]:
     """Return what is held as ``status/hub.yaml`` keeps it: however many ids, each batch is three words to a reader."""
     return [{"commit": batch.commit, "kind": str(batch.kind), "ids": " ".join(batch.ids)} for batch in batches]

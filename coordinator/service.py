@@ -27,12 +27,13 @@ from coordinator.git.watcher import Watcher
 from coordinator.ground import Ground
 from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json
 from coordinator.ports import Conflict, Fatal
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
+from coordinator.tasking import Tasking
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import (
     api_agents,
@@ -40,7 +41,9 @@ from coordinator.web import (
     api_channels,
     api_hub,
     api_messages,
+    api_overview,
     api_schemas,
+    api_task_words,
     api_tasks,
     present,
 )
@@ -114,6 +117,21 @@ class HubView:
         records = await asyncio.to_thread(trail.records, task_id, HISTORY_SHOWN)
         return [record_json(record) for record in records]
 
+    def default_repo(self) -> str | None:
+        """Return where tasks without a repository of their own are worked on: an address if there is one, or a name."""
+        policy = self._hub.core.memory.policy
+        target = policy.repos.get(policy.default_repo or "")
+        named = None if policy.default_repo == "none" else policy.default_repo
+        return named if target is None else target.url
+
+    @property
+    def started_at(self) -> int:
+        return self._started_at
+
+    @property
+    def read_only(self) -> str | None:
+        return self._hub.read_only
+
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
         shown = [present.agent_json(agents[name]) for name in sorted(agents)]
@@ -174,7 +192,7 @@ class HubView:
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
-            "held": held_json(memory.waiting()),
+            "held": [present.batch_json(batch) for batch in memory.waiting()],
             "drafts": drafts_json(self._hub.seen, memory),
             **uncommitted_json(self._lookout.seen),
         }
@@ -260,7 +278,9 @@ async def _serve_locked(
         routes = (
             api_schemas.blueprint(__version__),
             api_hub.blueprint(view, bridge),
+            api_overview.blueprint(view, bridge),
             api_tasks.blueprint(view, bridge),
+            api_task_words.blueprint(Tasking(hub), bridge),
             api_agents.blueprint(view, bridge),
             api_messages.blueprint(postroom, bridge),
             api_channels.blueprint(postroom, bridge),

@@ -27,7 +27,9 @@ from coordinator.core.task import Answer, Decision, End, Origin, Spec, Task
 
 #: Codes of ``Outcome.refused`` besides those of PROTOCOL 1.1.
 EXISTS = "exists"
+KEY_REUSED = "idempotency_key_reused"
 CHANGED = "changed"
+UNSEEN = "precondition_required"
 HAS_FILE = "has_file"
 GONE = "gone"
 NO_AGENT = "unknown_agent"
