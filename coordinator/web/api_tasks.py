@@ -89,7 +89,7 @@ def blueprint(view: Tasks, bridge: Bridge) -> Blueprint:
 
         shown = bridge.ask(read)
         if shown is None:
-            return jsonify(error="task_not_found", task_id=task_id), 404
+            return jsonify(error="task_not_found", task_id=task_id, hint="there is no such task"), 404
         answer = jsonify(shown)
         answer.set_etag(shown["revision"])
         return answer
