@@ -11,7 +11,7 @@ from typing import Any, Literal
 from coordinator.core.agent import AgentRecord, AgentSpec, Session
 from coordinator.core.guards import Batch
 from coordinator.core.machine import Event
-from coordinator.core.policy import Lane, Policy
+from coordinator.core.policy import Lane, Policy, RepoTarget
 from coordinator.core.task import Spec, Task
 
 
@@ -202,6 +202,7 @@ class Asked:
     """What a person asks of one task directly (not through a file): one row of the table by name.
 
     ``text`` is the answer, the reviewer's note or the reason; with a ``generation`` it is meant for that attempt alone.
+    ``merged`` is the commit that brought approved work into its base branch.
     """
 
     event: Event
@@ -209,6 +210,7 @@ class Asked:
     by: Actor
     text: str = ""
     generation: int | None = None
+    merged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +291,15 @@ Happening = Started | Observed | Connected | Disconnected | Said | Asked | Reque
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later."""
+    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later.
+
+    ``repo`` is the name of the repository that the work is for, ``target`` where it is, as far as the policy says.
+    """
 
     task: Task
     ready_at: int = 0
+    repo: str | None = None
+    target: RepoTarget | None = None
 
 
 AckStatus = Literal["accepted", "complete", "failed", "retried", "dead_letter", "rejected", "blocked"]

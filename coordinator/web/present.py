@@ -68,6 +68,7 @@ def task_json(task: Task, why: Why | None) -> dict[str, Any]:
         "held": status.held,
         "reason": status.reason,
         "question": status.question,
+        "merged": status.merged,
         "orphaned": status.orphaned,
         "spec": status.spec,
         "revision": spec.blob,

@@ -40,6 +40,7 @@ class OldSidecar:
         self._working: asyncio.Task[None] | None = None
         self._link: ClientConnection | None = None
         self._unsent: dict[str, Any] | None = None
+        self._just_born = True
         self.heard: list[dict[str, Any]] = []
 
     # --- its process
@@ -65,16 +66,15 @@ class OldSidecar:
         return json.loads(self._queue.read_text()) if self._queue.exists() else None
 
     async def _live(self) -> None:
-        just_born = True
+        self._just_born = True
         while True:
             with contextlib.suppress(OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
                 async with connect(f"ws://127.0.0.1:{self._port()}/ws", ping_interval=None) as link:
-                    await self._session(link, just_born=just_born)
+                    await self._session(link)
             self._link = None
-            just_born = False
             await asyncio.sleep(AGAIN_AFTER)
 
-    async def _session(self, link: ClientConnection, *, just_born: bool) -> None:
+    async def _session(self, link: ClientConnection) -> None:
         await self._say(link, self.identify())
         async for text in link:
             frame = json.loads(text)
@@ -82,6 +82,7 @@ class OldSidecar:
             match frame["type"]:
                 case "identified":
                     self._link = link
+                    just_born, self._just_born = self._just_born, False
                     await self.returned(link, just_born=just_born)
                 case "task_assign":
                     await self._assigned(link, frame)
