@@ -1,8 +1,8 @@
 """What belongs to one clone and to no branch: the files under ``<common git dir>/agentcom``.
 
-Which hub this is (``hub-id``), the admin token, where the running hub listens (``hub.json``), and what
-``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id is then a new one, and
-the messages of agents, which others keep there, are gone.
+Which hub this is (``hub-id``), the admin token, the secret for push hooks, where the running hub listens
+(``hub.json``), and what ``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id
+is then a new one, and the messages of agents, which others keep there, are gone.
 """
 
 import json
@@ -66,14 +66,39 @@ class Place:
         except (OSError, ValueError):
             return None
 
-    def write_hub(self, url: str, hub_id: str, started_at: int) -> None:
-        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch."""
+    @property
+    def hook_file(self) -> Path:
+        """Where the secret for push hooks is."""
+        return self.folder / "hook.secret"
+
+    def hook_secret(self, *, new: bool = False) -> str:
+        """Return the secret for push hooks, made at the first call, or anew; readable by its owner alone."""
+        known = None if new else self.read_hook_secret()
+        if known is not None:
+            return known
+        made = secrets.token_urlsafe(32)
+        write_whole(self.hook_file, made + "\n", 0o600)
+        return made
+
+    def read_hook_secret(self) -> str | None:
+        """Return the secret for push hooks, None when there is none."""
+        try:
+            return self.hook_file.read_text(encoding="utf-8").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def write_hub(self, url: str, hub_id: str, started_at: int, more: Mapping[str, str] | None = None) -> None:
+        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch.
+
+        ``more`` may name ``tls_cert``, by which commands of this machine know the hub, and ``public_url``.
+        """
         said = {
             "schema_version": SCHEMA_VERSION,
             "url": url,
             "pid": os.getpid(),
             "hub_id": hub_id,
             "started_at": started_at,
+            **(more or {}),
         }
         write_whole(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
 

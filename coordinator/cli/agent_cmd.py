@@ -92,7 +92,9 @@ def _next_steps(ground: "Ground", agent_id: str, token: str) -> None:
     """Say how its sidecar is started: a config file to copy, and the command."""
     from coordinator.reading import hub_runs
 
-    url = (hub_runs(ground) or _USUAL_HUB).replace("http", "ws", 1)
+    here = hub_runs(ground)
+    public = None if here is None else (ground.place.read_hub() or {}).get("public_url")
+    url = str(public or here or _USUAL_HUB).replace("http", "ws", 1)
     place = f"../{agent_id}/config.yaml"
     click.echo(f"\nnext: save this as {place}, outside of the repository, readable by its user alone (chmod 600)")
     click.echo(f'  agent_id: "{agent_id}"')

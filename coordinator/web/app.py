@@ -1,6 +1,7 @@
-"""The Flask application: who asks, what they may, how every answer is dressed, and the bridge to the hub's loop.
+"""The Flask application: who asks, what they may, how errors read, and the bridge to the hub's loop.
 
-Views are short, run in worker threads and never touch the hub's memory: they ask its loop, with a time limit.
+Bodies are whole and within bounds when they come here, and the port dresses every answer. Views are short, run in
+worker threads and never touch the hub's memory: they ask its loop, with a time limit.
 """
 
 import asyncio
@@ -14,20 +15,13 @@ from werkzeug.exceptions import HTTPException
 from coordinator.core.timers import Now
 from coordinator.web.access import rule_of, undeclared
 from coordinator.web.auth import Doorkeeper, Principal
+from coordinator.web.intake import BODY_BYTES
 
 T = TypeVar("T")
 
 #: How long a view waits for the hub's loop, in seconds.
 PATIENCE = 5.0
-#: Largest body that is read, in bytes (DESIGN 2, limits).
-BODY_BYTES = 512 * 1024
 SCHEMA_VERSION = 1
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "Cache-Control": "no-store",
-}
 
 
 class Bridge:
@@ -71,12 +65,6 @@ def make_app(door: Doorkeeper, now: Callable[[], Now], bridge: Bridge, routes: I
             )
             return jsonify(error="unauthorized", hint=hint), 401
         return None
-
-    @app.after_request
-    def harden(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[Response, int]:

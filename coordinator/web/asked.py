@@ -56,11 +56,12 @@ def body(model: type[M], *, optional: bool = False) -> M:
     """
     data = request.get_data()
     try:
-        said = {} if optional and not data.strip() else plain.read(data)
+        said = {} if optional and not data.strip() else plain.read_flat(data)
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise Wrong(400, {"error": "malformed", "hint": "the body must be one JSON object"})
+        hint = f"the body must be one JSON object, at most {plain.MAX_DEPTH} levels deep"
+        raise Wrong(400, {"error": "malformed", "hint": hint})
     for name, field in model.model_fields.items():
         if field.is_required() and said.get(name) is None:
             raise Wrong(400, {"error": f"missing required field: {name}"})

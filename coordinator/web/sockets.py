@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -156,6 +156,8 @@ class Sessions:
         self._agents = agents
         self._lines: dict[str, _Line] = {}
         self._threshold = Threshold()
+        #: Sockets that were ended from here, by close code.
+        self.closes: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -210,6 +212,7 @@ class Sessions:
             line = await self._identify(scope, receive, transmit)
             await self._converse(line, receive)
         except Cut as cut:
+            self.closes[cut.code] += 1
             if line is not None:
                 self._drop(line)
             if cut.refused is None or await self._threshold.hold(_address(scope), cut.refused, receive):
