@@ -96,7 +96,7 @@ def _elsewhere(title: str, directory: Path, lane: str, hub: str, *, as_json: boo
         "kind": item.kind,
         "complete_by": item.due,
         "timeout": f"{item.timeout_s:.3f}s" if item.timeout_s else None,
-        "review": "required" if item.review else None,
+        "review": {None: None, True: "required", False: "none"}[item.review],
     }
     there = Elsewhere(hub, directory, push=False, as_json=as_json)
     there.new({key: value for key, value in values.items() if value})
