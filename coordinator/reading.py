@@ -42,7 +42,6 @@ from coordinator.memoir import (
     CLOSED_SHOWN,
     HISTORY_SHOWN,
     drafts_json,
-    held_json,
     held_problems,
     read_back,
     rebuild,
@@ -153,18 +152,37 @@ class HubClient:
         """Return the JSON of one POST without a body, as ``get`` does. Raises HubBusy when the hub took too long."""
         return self._ask(path, b"")
 
-    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, said: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Return status number and JSON of any request, also of one that is refused as things stand.
+
+        Raises HubUnreachable, TokenRefused, HubBusy as above.
+        """
+        body = None if said is None and method in ("GET", "DELETE") else json.dumps(said or {}).encode()
+        try:
+            return 200, self._ask(path, body, method, {"Content-Type": "application/json", **(headers or {})})
+        except _Answered as answered:
+            return answered.status, answered.said
+
+    def _ask(
+        self, path: str, body: bytes | None = None, method: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         if not self.url.startswith(("http://", "https://")):
             raise NoAddress(f"{self.url} is no http:// address")
-        request = urllib.request.Request(f"{self.url}{path}", body)  # noqa: S310 - the scheme was checked
+        named = dict(headers or {})
+        request = urllib.request.Request(f"{self.url}{path}", body, named, method=method)  # noqa: S310 - checked above
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
-        patience = PATIENCE if body is None else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
+        reads = body is None and method is None
+        patience = PATIENCE if reads else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
         try:
             with self._opener.open(request, timeout=patience) as answer:
                 said = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
+                if method is not None and error.code not in (401, 403, 503):
+                    raise _Answered(error.code, _said_by(error)) from None
                 raise_for = _refusal(self.url, error, token=bool(self._token))
             if raise_for is None:
                 return {}
@@ -175,6 +193,21 @@ class HubClient:
             said = getattr(reason, "strerror", None) or reason
             raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
+
+
+class _Answered(Exception):
+    """The hub refused as things stand; ``said`` is what it answered."""
+
+    def __init__(self, status: int, said: dict[str, Any]) -> None:
+        self.status, self.said = status, said
+        super().__init__(f"{status}: {said}")
+
+
+def _said_by(error: urllib.error.HTTPError) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, OSError):
+        said = json.load(error)
+        return said if isinstance(said, dict) else {}
+    return {}
 
 
 def _knowing(cert: str) -> ssl.SSLContext:
@@ -359,7 +392,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))
     tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
-    held = core.memory.held
+    held = core.memory.waiting()
     seen = rebuilt.baseline
     problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
     made = commit.committer.time_ms
@@ -374,7 +407,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             "source": ground.source_ref,
             "observed_commit": fold.source,
             "remote": _remote_json(ground, fold.tip),
-            "held": held_json(held),
+            "held": [present.batch_json(batch) for batch in held],
             "drafts": drafts_json(seen, core.memory),
             **uncommitted_json(SavedWork(ground).uncommitted()),
         },

@@ -29,7 +29,7 @@ from coordinator.ground import Ground
 from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
 from coordinator.listening import Certificate, Listening, check
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json
 from coordinator.place import Exposed
 from coordinator.ports import Conflict, Fatal
 from coordinator.registry import Registry
@@ -38,6 +38,7 @@ from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
+from coordinator.tasking import Tasking
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 from coordinator.web.app import Bridge, make_app
@@ -118,6 +119,21 @@ class HubView:
         trail = Trail(self._ground.repo, STATE_REF, self._ground.root)
         records = await asyncio.to_thread(trail.records, task_id, HISTORY_SHOWN)
         return [record_json(record) for record in records]
+
+    def default_repo(self) -> str | None:
+        """Return where tasks without a repository of their own are worked on: an address if there is one, or a name."""
+        policy = self._hub.core.memory.policy
+        target = policy.repos.get(policy.default_repo or "")
+        named = None if policy.default_repo == "none" else policy.default_repo
+        return named if target is None else target.url
+
+    @property
+    def started_at(self) -> int:
+        return self._started_at
+
+    @property
+    def read_only(self) -> str | None:
+        return self._hub.read_only
 
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
@@ -208,7 +224,7 @@ class HubView:
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
-            "held": held_json(memory.held),
+            "held": [present.batch_json(batch) for batch in memory.waiting()],
             "drafts": drafts_json(self._hub.seen, memory),
             **uncommitted_json(self._lookout.seen),
         }
@@ -303,7 +319,8 @@ async def _serve_locked(
         hub.net = MeteredNet(sessions.send, sessions.close, metrics)
         hub.told = _all_of(metrics.recorded, postroom.notice, reviewer.hears)
         bridge = Bridge(asyncio.get_running_loop())
-        routes = all_routes(view, Registry(hub, ground.branch), postroom, agents, hub.now, bridge, __version__)
+        registry, tasking = Registry(hub, ground.branch), Tasking(hub)
+        routes = all_routes(view, registry, tasking, postroom, agents, hub.now, bridge, __version__)
         flask = make_app(door, hub.now, bridge, routes)
         hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
         port = Port(

@@ -13,7 +13,9 @@ from coordinator.web import (
     api_channels,
     api_hub,
     api_messages,
+    api_overview,
     api_schemas,
+    api_task_words,
     api_tasks,
     api_tokens,
 )
@@ -21,7 +23,7 @@ from coordinator.web.app import Bridge
 from coordinator.web.postroom import Postroom
 
 
-class View(api_hub.Whole, api_tasks.Tasks, api_agents.Agents, Protocol):
+class View(api_hub.Whole, api_overview.Overview, api_tasks.Tasks, api_agents.Agents, Protocol):
     """What the routes need of the hub."""
 
 
@@ -32,6 +34,7 @@ class Register(api_tokens.Registry, api_agents.Wishes, Protocol):
 def all_routes(
     view: View,
     registry: Register,
+    tasking: api_task_words.Counter,
     postroom: Postroom,
     agents: Mapping[str, Agent],
     now: Callable[[], Now],
@@ -42,7 +45,9 @@ def all_routes(
     return (
         api_schemas.blueprint(version),
         api_hub.blueprint(view, bridge),
+        api_overview.blueprint(view, bridge),
         api_tasks.blueprint(view, bridge),
+        api_task_words.blueprint(tasking, bridge),
         api_agents.blueprint(view, registry, agents, bridge),
         api_tokens.blueprint(registry, bridge),
         api_messages.blueprint(postroom, bridge),
