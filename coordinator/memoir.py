@@ -27,6 +27,8 @@ from coordinator.ports import Fold, SourceUnreadable
 CLOSED_SHOWN = 1_000
 #: Commits of one task's history that are shown.
 HISTORY_SHOWN = 200
+#: So many tasks that agents proposed are named in one line.
+NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def rebuild(
     Blocks on git.
     """
     folded = layout.fold(fold.files, algorithm_of(fold.tip or ""), readings)
+    for enlisted in folded.enlisted.values():
+        core.restore_enlisted(enlisted)
     for record in folded.records.values():
         core.restore_record(record)
     core.restore_closed(frozenset(fold.closed))
@@ -88,14 +92,9 @@ def rebuild(
         core.restore(task)
     for task in read_back(core.memory.closed & wanted_finished(specs.values()), fold.closed, shelf, source):
         core.restore(task)
-    core.restore_wanted(frozenset(specs))
+    core.restore_wanted(frozenset(name for name, spec in specs.items() if spec.origin is not Origin.API))
     core.restore_held(held)
     return Rebuilt(folded, baseline)
-
-
-def held_json(batches: Iterable[Batch]) -> list[dict[str, Any]]:
-    """Return what is held as the API shows it."""
-    return [{"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)} for batch in batches]
 
 
 def held_text(batches: Iterable[Batch]) -> list[dict[str, Any]]:
@@ -119,17 +118,22 @@ def drafts_json(seen: Observation | None, memory: Memory) -> list[dict[str, Any]
 
 
 def held_problems(batches: Iterable[Batch]) -> tuple[Problem, ...]:
-    """Return one line for each batch that waits for a person."""
+    """Return one line for each batch that waits for a person, and one for all that agents proposed."""
     words = {
         Kind.ADDED: "new ready items came at once and are held",
         Kind.EXISTING: "items stood here before `agentcom init` and are held",
         Kind.REMOVED: "open tasks would disappear at once; their removal is held and they stay",
     }
     hint = "look with `agentcom confirm --show`, then `agentcom confirm`"
+    batches = tuple(batches)
+    proposed = [name for batch in batches if batch.kind is Kind.PROPOSED for name in batch.ids]
+    named = ", ".join(proposed[:NAMED]) + (" and more" if len(proposed) > NAMED else "")
+    what = f"{len(proposed)} proposed by agents {'is' if len(proposed) == 1 else 'are'} held: {named}"
     return tuple(
         Problem(f"source commit {batch.commit[:10]}", what=f"{len(batch.ids)} {words[batch.kind]}", hint=hint)
         for batch in batches
-    )
+        if batch.kind is not Kind.PROPOSED
+    ) + ((Problem("tasks/api", what=what, hint=hint),) if proposed else ())
 
 
 def _held(said: object) -> tuple[Batch, ...]:

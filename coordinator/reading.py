@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -41,7 +42,6 @@ from coordinator.memoir import (
     CLOSED_SHOWN,
     HISTORY_SHOWN,
     drafts_json,
-    held_json,
     held_problems,
     read_back,
     rebuild,
@@ -130,13 +130,19 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class HubClient:
-    """The HTTP side of one hub."""
+    """The HTTP side of one hub; ``cert`` is the file of the one certificate that it must have, whatever its name.
 
-    def __init__(self, url: str, token: str | None) -> None:
+    ``here``: it is on this machine, whatever its address, and no proxy is asked.
+    """
+
+    def __init__(self, url: str, token: str | None, cert: str | None = None, *, here: bool = False) -> None:
         self.url = url.rstrip("/")
         self._token = token
-        proxies = [urllib.request.ProxyHandler({})] if is_here(url) else []
-        self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
+        direct = here or is_here(url)
+        more: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if direct else []
+        if cert is not None:
+            more.append(urllib.request.HTTPSHandler(context=_knowing(cert)))
+        self._opener = urllib.request.build_opener(_NoRedirect, *more)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Return the JSON of one GET. Raises HubUnreachable, TokenRefused; a 404 gives an empty object."""
@@ -146,18 +152,37 @@ class HubClient:
         """Return the JSON of one POST without a body, as ``get`` does. Raises HubBusy when the hub took too long."""
         return self._ask(path, b"")
 
-    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, said: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Return status number and JSON of any request, also of one that is refused as things stand.
+
+        Raises HubUnreachable, TokenRefused, HubBusy as above.
+        """
+        body = None if said is None and method in ("GET", "DELETE") else json.dumps(said or {}).encode()
+        try:
+            return 200, self._ask(path, body, method, {"Content-Type": "application/json", **(headers or {})})
+        except _Answered as answered:
+            return answered.status, answered.said
+
+    def _ask(
+        self, path: str, body: bytes | None = None, method: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         if not self.url.startswith(("http://", "https://")):
             raise NoAddress(f"{self.url} is no http:// address")
-        request = urllib.request.Request(f"{self.url}{path}", body)  # noqa: S310 - the scheme was checked
+        named = dict(headers or {})
+        request = urllib.request.Request(f"{self.url}{path}", body, named, method=method)  # noqa: S310 - checked above
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
-        patience = PATIENCE if body is None else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
+        reads = body is None and method is None
+        patience = PATIENCE if reads else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
         try:
             with self._opener.open(request, timeout=patience) as answer:
                 said = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
+                if method is not None and error.code not in (401, 403, 503):
+                    raise _Answered(error.code, _said_by(error)) from None
                 raise_for = _refusal(self.url, error, token=bool(self._token))
             if raise_for is None:
                 return {}
@@ -168,6 +193,34 @@ class HubClient:
             said = getattr(reason, "strerror", None) or reason
             raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
+
+
+class _Answered(Exception):
+    """The hub refused as things stand; ``said`` is what it answered."""
+
+    def __init__(self, status: int, said: dict[str, Any]) -> None:
+        self.status, self.said = status, said
+        super().__init__(f"{status}: {said}")
+
+
+def _said_by(error: urllib.error.HTTPError) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, OSError):
+        said = json.load(error)
+        return said if isinstance(said, dict) else {}
+    return {}
+
+
+def _knowing(cert: str) -> ssl.SSLContext:
+    """Return how to know a hub by its certificate alone: it need not name this machine, nor who signed it."""
+    try:
+        first, end, _ = Path(cert).read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=first[first.find("-----BEGIN CERTIFICATE-----") :] + end)
+    except (OSError, ValueError):  # not ours to read: then what everybody trusts counts
+        return ssl.create_default_context()
+    return context
 
 
 def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Exception | None:
@@ -265,7 +318,10 @@ def hub_runs(ground: Ground) -> str | None:
 
 def _local_client(ground: Ground, local: Mapping[str, Any]) -> HubClient:
     url = str(local.get("url"))
-    return HubClient(url, token_for(url, ground))
+    cert = local.get("tls_cert")
+    here = is_here(url) or _alive(local)  # an address of this machine may be somebody else's once the hub is gone
+    token = token_for(url, ground) or (ground.place.read_admin_token() if here else None)
+    return HubClient(url, token, cert if isinstance(cert, str) else None, here=here)
 
 
 def token_for(url: str, ground: Ground | None) -> str | None:
@@ -336,7 +392,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))
     tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
-    held = core.memory.held
+    held = core.memory.waiting()
     seen = rebuilt.baseline
     problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
     made = commit.committer.time_ms
@@ -351,7 +407,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
             "source": ground.source_ref,
             "observed_commit": fold.source,
             "remote": _remote_json(ground, fold.tip),
-            "held": held_json(held),
+            "held": [present.batch_json(batch) for batch in held],
             "drafts": drafts_json(seen, core.memory),
             **uncommitted_json(SavedWork(ground).uncommitted()),
         },
@@ -359,7 +415,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         problems=_problems_json(problems),
         commit=fold.tip,
         time_ms=made,
-        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        agents=tuple(present.agents_json(core.memory.agents)),
         notes=(
             *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
             *_not_pushed(ground),
@@ -431,7 +487,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
         summary=counted,
         problems=_problems_json(seen.problems),
         time_ms=now,
-        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        agents=tuple(present.agents_json(core.memory.agents)),
         notes=tuple(notes),
     )
 

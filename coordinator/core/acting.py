@@ -7,7 +7,7 @@ timers, the ready queue and the agent's slot in step. Which event applies is dec
 from typing import Any
 
 from coordinator.core import scheduler
-from coordinator.core.agent import PARKED_FOR_GOOD, AgentRecord
+from coordinator.core.agent import PARKED_FOR_GOOD, AgentRecord, AgentSpec
 from coordinator.core.errors import Bug
 from coordinator.core.events import (
     HUB,
@@ -49,6 +49,8 @@ class Step:
         self.memory = memory
         self.now = now
         self.effects: list[Effect] = []
+        #: While an agent speaks outside of its session: who, and what it is answered there.
+        self.aside: tuple[str, list[Message]] | None = None
         #: Set where a circle of dependencies may have opened or closed; looked at once, before work is handed out.
         self.circles_stale = False
 
@@ -204,12 +206,16 @@ class Step:
             raise Bug(f"agent {agent_id}: {event} is not possible while {live.state}")
         if state is AgentState.IDLE and live.state is not AgentState.IDLE:
             changes.setdefault("idle_since_mono", self.now.mono)
+        if state is not live.state:
+            changes.setdefault("changed_at", self.now.wall)
         if state is not AgentState.RELEASING:
             self.memory.mono.clear(("release", agent_id))
         self.memory.set_live(agent_id, state=state, **changes)
 
     def take_slot(self, agent_id: str, task: Task, event: AgentEvent) -> None:
-        """Note that a task now keeps this agent busy."""
+        """Note that a task now keeps this agent busy; one that is away finds it when it comes back."""
+        if self.memory.agents[agent_id].live.state is AgentState.OFFLINE:
+            return
         self.move(agent_id, event, slot=task.id, stuck=False, progress=None, note="")
 
     def free_slot(self, agent_id: str, task_id: str) -> None:
@@ -257,17 +263,32 @@ class Step:
         self.memory.set_live(agent_id, failures=(), idle_since_mono=self.now.mono)
         self.record_agent(evolve(record, parked_until=None, parked_reason=""), by, reason)
 
-    def record_agent(self, record: AgentRecord, by: Actor, note: str) -> None:
-        """Store an agent's record; the same record again is no change."""
-        if self.memory.agents[record.id].record == record:
+    def record_agent(
+        self, record: AgentRecord, by: Actor, note: str, *, enlisted: AgentSpec | None = None, discharged: bool = False
+    ) -> None:
+        """Store an agent's record; the same record again is no change.
+
+        ``enlisted`` is the agent as the hub makes it now, ``discharged`` ends one that it made.
+        """
+        known = self.memory.agents.get(record.id)
+        if known is not None and known.record == record and enlisted is None and not discharged:
             return
+        if enlisted is not None:
+            self.memory.enlisted[record.id] = enlisted
+            self.memory.put_spec(enlisted)
+        elif discharged:
+            del self.memory.enlisted[record.id]
         self.memory.put_record(record)
-        self.effects.append(Record("agent_changed", by, record=record, agent=record.id, note=note))
+        change = Record("agent_changed", by, record=record, agent=record.id, note=note)
+        self.effects.append(evolve(change, enlisted=enlisted, discharged=discharged))
 
     # --- effects
 
     def send(self, agent_id: str, message: Message) -> None:
         """Say something to an agent if it is there."""
+        if self.aside is not None and self.aside[0] == agent_id:
+            self.aside[1].append(message)
+            return
         agent = self.memory.agents.get(agent_id)
         if agent is not None and agent.live.session is not None:
             self.effects.append(Send(agent_id, agent.live.session.id, message))
@@ -283,7 +304,10 @@ class Step:
         self.tell_of(agent_id, task)
         self.memory.set_live(agent_id, resent=again)
         waited = 0.0 if ready_mono is None else self.now.mono - ready_mono
-        self.send(agent_id, Assign(task, self.now.wall - round(1000 * waited)))
+        policy = self.memory.policy
+        repo = policy.repo_of(task.spec.repo, task.spec.kind)
+        target = policy.repos.get(repo) if repo else None
+        self.send(agent_id, Assign(task, self.now.wall - round(1000 * waited), repo, target))
         if task.state is State.ASSIGNED:
             accept = self.memory.policy.timeouts.accept
             patience = accept if self.memory.agents[agent_id].features else max(accept, ACCEPT_OLD_CLIENT)
@@ -291,6 +315,8 @@ class Step:
 
     def tell_of(self, agent_id: str, task: Task) -> None:
         """Note that this session has heard of the current generation."""
+        if self.aside is not None:
+            return
         told = self.memory.agents[agent_id].live.told
         self.memory.set_live(agent_id, told=told | {(task.id, task.status.generation)})
 

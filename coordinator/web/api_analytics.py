@@ -9,9 +9,11 @@ from coordinator.core.agent import Agent, Role
 from coordinator.core.timers import Now
 from coordinator.web import volumes
 from coordinator.web.access import requires
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.asked import answer_errors
+from coordinator.web.described import described
 from coordinator.web.postroom import Postroom
+from coordinator.wire import answers
 
 Answer = Response | tuple[Response, int]
 
@@ -31,6 +33,7 @@ def blueprint(postroom: Postroom, agents: Mapping[str, Agent], now: Callable[[],
 
     @api.get("/summary")
     @requires(Role.READER)
+    @described("Agents and messages of the last day in numbers", {200: answers.AnalyticsSummary})
     def summary() -> Answer:
         async def read() -> dict[str, Any]:
             at = now().wall
@@ -40,6 +43,7 @@ def blueprint(postroom: Postroom, agents: Mapping[str, Agent], now: Callable[[],
 
     @api.get("/agents")
     @requires(Role.READER)
+    @described("The same for each agent", {200: (answers.AgentNumbers,)})
     def by_agent() -> Answer:
         async def read() -> list[dict[str, Any]]:
             at = now().wall
@@ -49,6 +53,7 @@ def blueprint(postroom: Postroom, agents: Mapping[str, Agent], now: Callable[[],
 
     @api.get("/agents/<agent_id>/hourly")
     @requires(Role.READER)
+    @described("What an agent sent and got, hour by hour", {200: answers.Hourly})
     def hourly(agent_id: str) -> Answer:
         async def read() -> list[dict[str, Any]] | None:
             if not postroom.known(agent_id):

@@ -6,13 +6,19 @@ from flask import Blueprint, Response, jsonify, request
 
 from coordinator.core.agent import Role
 from coordinator.web.access import requires
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.asked import LARGEST, answer_errors, body, caller, eyes, number, written
+from coordinator.web.described import INTEGER, TEXT, described
 from coordinator.web.mail.letters import Letter, Wanted, channel_name, kept_json, message_json
 from coordinator.web.postroom import LIMIT, LIMIT_MAX, Postroom
+from coordinator.wire import answers
 from coordinator.wire.bodies import AckBody, MessageBody, RetentionBody
 
 Answer = Response | tuple[Response, int]
+_FILTERS = {
+    **dict.fromkeys(("from", "to", "channel"), TEXT),
+    **dict.fromkeys(("start_time", "end_time", "cursor", "limit"), INTEGER),
+}
 
 
 def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
@@ -22,6 +28,12 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.post("/message")
     @requires(Role.AGENT)
+    @described(
+        "Send a message to an agent, or to all",
+        {200: answers.MessageSent, 422: answers.Problem},
+        takes=MessageBody,
+        headers=("Idempotency-Key",),
+    )
     def send() -> Answer:
         said, sender = body(MessageBody), caller()
         sent = written(
@@ -33,6 +45,7 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.get("/mailbox/<agent_id>")
     @requires(Role.AGENT, own="agent_id")
+    @described("The mail of an agent", {200: answers.Mailbox}, query={"since": INTEGER})
     def mailbox(agent_id: str) -> Answer:
         since = number("since", 0) or 0
 
@@ -49,6 +62,7 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.post("/mailbox/<agent_id>/ack")
     @requires(Role.AGENT, own="agent_id")
+    @described("Take mail as read, up to a number", {200: answers.Acked}, takes=AckBody)
     def ack(agent_id: str) -> Answer:
         seq = body(AckBody).seq
 
@@ -61,6 +75,7 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.get("/messages")
     @requires(Role.AGENT)
+    @described("Messages, oldest first", {200: answers.Messages}, query=_FILTERS)
     def messages() -> Answer:
         channel = request.args.get("channel")
         wanted = Wanted(
@@ -78,6 +93,7 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.get("/threads/<message_id>")
     @requires(Role.AGENT)
+    @described("A thread from its first message on", {200: answers.Thread})
     def thread(message_id: str) -> Answer:
         seen_by = eyes()
         root, letters = bridge.ask(lambda: postroom.thread(message_id, seen_by))
@@ -85,6 +101,7 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.get("/threads/<message_id>/replies")
     @requires(Role.AGENT)
+    @described("The answers to a message", {200: answers.Replies})
     def replies(message_id: str) -> Answer:
         seen_by = eyes()
         letters = bridge.ask(lambda: postroom.replies(message_id, seen_by))
@@ -92,17 +109,20 @@ def blueprint(postroom: Postroom, bridge: Bridge) -> Blueprint:
 
     @api.get("/threads/<message_id>/root")
     @requires(Role.AGENT)
+    @described("The first message of a thread", {200: answers.Root})
     def root(message_id: str) -> Answer:
         seen_by = eyes()
         return jsonify(message_id=message_id, root=bridge.ask(lambda: postroom.root(message_id, seen_by)))
 
     @api.get("/config/mailbox-retention")
     @requires(Role.READER)
+    @described("How long mail is kept", {200: answers.Retention})
     def retention() -> Answer:
         return jsonify(mailbox_ttl_ms=bridge.ask(postroom.ttl_ms))
 
     @api.put("/config/mailbox-retention")
     @requires(None)
+    @described("Say how long mail is kept", {200: answers.Retention}, takes=RetentionBody)
     def configure() -> Answer:
         ttl_ms = body(RetentionBody).mailbox_ttl_ms
         return jsonify(status="updated", mailbox_ttl_ms=bridge.ask(lambda: postroom.set_ttl_ms(ttl_ms)))

@@ -3,7 +3,7 @@
 It knows shapes only; what the request means is the view's business.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as Late
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from pydantic import BaseModel, ValidationError
 
 from coordinator.core.agent import Role
-from coordinator.web.api import Bridge
+from coordinator.web.app import Bridge
 from coordinator.web.auth import Principal
 from coordinator.web.mail.letters import Declined, Unavailable, new_id
 from coordinator.wire import plain
@@ -23,7 +23,14 @@ T = TypeVar("T")
 ADMIN = "admin"
 #: Numbers that a database can hold; larger ones are taken for the largest.
 LARGEST = 2**63 - 1
-_STATUS = {"channel_not_found": 404, "channel_exists": 409}
+_STATUS = {
+    "channel_not_found": 404,
+    "channel_exists": 409,
+    "agent_not_found": 404,
+    "agent_exists": 409,
+    "written_in_a_file": 409,
+    "superseded": 409,
+}
 _TRY_AGAIN = {"Retry-After": "1"}
 
 
@@ -35,14 +42,33 @@ class Wrong(Exception):
         super().__init__(str(body))
 
 
-def body(model: type[M]) -> M:
-    """Return the body of the request. Raises Wrong: 400 without JSON or a needed field, 422 for wrong values."""
+class Mistaken(Wrong):
+    """Fields of the body cannot be kept as they are: for each its name, what is wrong, and what to do."""
+
+    def __init__(self, mistakes: Iterable[tuple[str, str, str]], names: Mapping[str, str] | None = None) -> None:
+        """``names`` maps fields to what the body calls them."""
+        self.mistakes = tuple(mistakes)
+        called = {} if names is None else names
+        errors = [
+            {"field": called.get(field, field), "error": "not_allowed", "detail": ", ".join(filter(None, (what, hint)))}
+            for field, what, hint in self.mistakes
+        ]
+        super().__init__(422, {"error": "validation_failed", "errors": errors})
+
+
+def body(model: type[M], *, optional: bool = False) -> M:
+    """Return the body of the request; one that is ``optional`` may be missing.
+
+    Raises Wrong: 400 without JSON or a needed field, 422 for wrong values.
+    """
+    data = request.get_data()
     try:
-        said = plain.read(request.get_data())
+        said = {} if optional and not data.strip() else plain.read_flat(data)
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise Wrong(400, {"error": "malformed", "hint": "the body must be one JSON object"})
+        hint = f"the body must be one JSON object, at most {plain.MAX_DEPTH} levels deep"
+        raise Wrong(400, {"error": "malformed", "hint": hint})
     for name, field in model.model_fields.items():
         if field.is_required() and said.get(name) is None:
             raise Wrong(400, {"error": f"missing required field: {name}"})
@@ -71,7 +97,7 @@ def number(name: str, default: int | None = None) -> int | None:
 
 
 def caller() -> str:
-    """Return who asks, as a sender is named."""
+    """Return who asks, as a sender is named; not for routes that are open to guests."""
     principal: Principal = g.principal
     return principal.agent or ADMIN
 

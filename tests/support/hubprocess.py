@@ -70,9 +70,13 @@ class HubProcess:
         self.ended()
 
     @property
+    def token(self) -> str:
+        """The admin's token."""
+        return next(self.repo.glob("**/agentcom/admin.token")).read_text(encoding="ascii").strip()
+
+    @property
     def client(self) -> HubClient:
-        token = next(self.repo.glob("**/agentcom/admin.token")).read_text(encoding="ascii").strip()
-        return HubClient(self.url, token)
+        return HubClient(self.url, self.token)
 
     def __enter__(self) -> "HubProcess":
         return self.start()

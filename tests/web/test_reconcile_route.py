@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Role, Token
 from coordinator.core.timers import Now
-from coordinator.web import api
-from coordinator.web.api import Bridge, make_app
+from coordinator.web import api_hub, app
+from coordinator.web.app import Bridge, make_app
 from coordinator.web.auth import ADMIN, Doorkeeper, Principal, digest
 
 ADMIN_TOKEN = "ac_admin"
@@ -48,8 +48,9 @@ def client(view: View) -> Iterator[FlaskClient]:
     loop = asyncio.new_event_loop()
     running = threading.Thread(target=loop.run_forever)
     running.start()
-    app = make_app(view, Doorkeeper(agents, ADMIN_TOKEN), Bridge(loop))  # type: ignore[arg-type]
-    yield app.test_client()
+    bridge = Bridge(loop)
+    routes = [api_hub.blueprint(view, bridge)]  # type: ignore[arg-type]
+    yield make_app(Doorkeeper(agents, ADMIN_TOKEN), view.now, bridge, routes).test_client()
     asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     running.join()
@@ -91,7 +92,7 @@ def test_it_takes_a_post(client: FlaskClient, view: View) -> None:
 def test_a_look_that_takes_long_is_answered_with_try_again(
     client: FlaskClient, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "PATIENCE", 0.2)
+    monkeypatch.setattr(app, "PATIENCE", 0.2)
     view.gate = asyncio.Event()
     code, said = post(client, ADMIN_TOKEN)
     assert (code, said["error"]) == (503, "unavailable")
