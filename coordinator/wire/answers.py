@@ -226,6 +226,42 @@ class HubStatus(Versioned):
     problems: list[dict[str, Any]]
 
 
+class Standing(Answer):
+    """How the whole stands: the one sentence, and each condition as code, level, text and hint."""
+
+    status: Literal["ok", "warning", "critical"]
+    sentence: str
+    conditions: list[dict[str, Any]]
+
+
+class Depth(Answer):
+    """How much there is; ``by_priority`` counts what waits, from "0" (urgent) to "3" (low)."""
+
+    by_status: dict[str, int]
+    by_priority: dict[str, int]
+    dead_letter: int
+
+
+class Throughput(Answer):
+    """The last 60 minutes; times in ms."""
+
+    completed_last_hour: int
+    avg_completion_ms: int | None
+    total_tokens_hour: int
+
+
+class DashboardState(Versioned):
+    """The first page of the dashboard; ``timestamp`` in ms, ``uptime_ms`` null where a clone answers without a hub."""
+
+    uptime_ms: int | None
+    timestamp: int
+    health: Standing
+    agents: list[dict[str, Any]]
+    queue: Depth
+    recent_completions: list[dict[str, Any]]
+    throughput: Throughput
+
+
 class Reconciled(Versioned):
     source: str
     observed_commit: str | None
