@@ -45,11 +45,13 @@ def command(directory: Path, listen: str, source: str | None, remote: str | None
     host, port = _address(listen)
     from coordinator import eventloop, log
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
+    from coordinator.wire.notify import Herald
 
     log.set_up()
     options = Options(directory.absolute(), host, port, source, take_over, remote)
     try:
-        eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
+        where = options.repo.resolve()
+        eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {where}"), Herald.of()))
         click.echo("hub stopped; agents go on with what they have in hand and report to the next one")
     except CannotStart as error:
         fail(str(error), error.exit_code)
