@@ -1,0 +1,110 @@
+"""``agentcom hub install|uninstall``: the hub of a clone as a service of the machine."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from coordinator.cli.common import EXIT_LOCKED, EXIT_NO_HUB, EXIT_USAGE, directory_option, fail, json_option
+from coordinator.cli.hub_cmd import address
+from coordinator.cli.reading_options import open_ground
+from coordinator.cli.serving import How, install_options, install_service, search_path, unfit, uninstall_service
+
+if TYPE_CHECKING:
+    from coordinator.ground import Ground
+    from coordinator.services.values import Plan, Service
+
+#: How long a hub may take to answer after its start, in seconds, where the manager does not wait for it.
+ANSWER_WITHIN = 60.0
+
+
+@click.command("install")
+@directory_option
+@click.option(
+    "--listen", default="127.0.0.1:4000", show_default=True, metavar="HOST:PORT", help="Where agents connect."
+)
+@click.option("--name", default="", metavar="NAME", help="Of the service (default: agentcom-hub-FOLDER).")
+@install_options
+def install(
+    directory: Path,
+    listen: str,
+    name: str,
+    manager: str | None,
+    system: bool,
+    run_as: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Let the machine run the hub of this clone: now, after a failure, after a reboot.
+
+    By systemd, launchd or pm2, whichever runs here; --dry-run shows what would be written and run. Doing it again
+    changes nothing, or what is different.
+    """
+    host, port = address(listen)
+    if port == 0:
+        fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
+    ground = open_ground(directory)
+    service = _service(ground, f"{host}:{port}", name)
+    how = How(manager, system, run_as, dry_run, as_json)
+    if not dry_run and manager != "none":
+        _refuse_second(ground, service)
+    by_hand = f"agentcom hub --repo {shlex.quote(str(_top(ground)))} --listen {host}:{port}"
+    plan = install_service(service, how, by_hand)
+    if plan is not None:
+        _wait(ground, plan)
+
+
+@click.command("uninstall")
+@directory_option
+@click.option("--name", default="", metavar="NAME", help="Of the service, if another was given to install.")
+@click.option("--dry-run", is_flag=True, help="Print the commands, do nothing.")
+@json_option
+def uninstall(directory: Path, name: str, dry_run: bool, as_json: bool) -> None:
+    """Stop the service of this clone's hub and take it away; trail, tasks and tokens stay.
+
+    Agents go on with what they have in hand and report to the next hub.
+    """
+    ground = open_ground(directory)
+    uninstall_service(_service(ground, "127.0.0.1:4000", name), dry_run=dry_run, as_json=as_json)
+
+
+def _service(ground: "Ground", listen: str, name: str) -> "Service":
+    from coordinator.services import ours
+    from coordinator.services.values import Unfit
+
+    try:
+        return ours.hub(ground.repo.common_dir.resolve(), _top(ground), listen, search_path(), name)
+    except Unfit as error:
+        unfit(error)
+
+
+def _top(ground: "Ground") -> Path:
+    return (ground.repo.work_tree or ground.repo.common_dir).resolve()
+
+
+def _refuse_second(ground: "Ground", service: "Service") -> None:
+    """End with one line when a hub runs here that is not this service: both want the repository."""
+    from coordinator.reading import hub_runs
+    from coordinator.services import machine
+
+    if any(machine.runs(plan) for plan in machine.installed(machine.look(), service)):
+        return
+    url = hub_runs(ground)
+    if url is not None:
+        pid = (ground.place.read_hub() or {}).get("pid")
+        fail(f"a hub runs here already (pid {pid}, {url}): stop that one first, then install", EXIT_LOCKED)
+
+
+def _wait(ground: "Ground", plan: "Plan") -> None:
+    """Return once the hub answers; end with one line when it does not."""
+    import time
+
+    from coordinator.reading import hub_runs
+
+    end = time.monotonic() + ANSWER_WITHIN
+    while (url := hub_runs(ground)) is None:
+        if time.monotonic() > end:
+            fail(f"the service was started, but no hub answers: `{' '.join(plan.log)}` says why", EXIT_NO_HUB)
+        time.sleep(0.2)
+    click.echo(f"hub ready at {url}", err=True)
