@@ -24,6 +24,7 @@ COMMANDS = {
     "compile": ("compile_cmd:command", "Say what committing the saved files would do; anchors and ticks."),
     "reconcile": ("reconcile_cmd:command", "Let the hub look now; say which commit it has observed."),
     "confirm": ("confirm_cmd:command", "Let go on what is held until a person has looked."),
+    "import": ("import_cmd:command", "Take over agents and open tasks of version 1."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
     "uninstall": ("uninstall_cmd:command", "Take back git settings and hook; keep files and trail."),
