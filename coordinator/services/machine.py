@@ -13,6 +13,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from coordinator.place import write_whole
@@ -57,6 +58,23 @@ def look() -> Machine:
 def installed(machine: Machine, service: Service) -> Iterator[Plan]:
     """Yield the ways in which this very service is installed here."""
     return (plan for plan in places(machine, service) if owner_at(plan.file) == str(service.owner))
+
+
+def services_of(owner: Path) -> list[Plan]:
+    """Return every service of ours that belongs to this path, whatever it is called and whoever runs it.
+
+    What it runs cannot be told from here: the plans are good for looking at it and for taking it away.
+    """
+    here = look()
+    probe = Service("x", "", owner, ("",), owner, "", 0, alone=True)
+    found: list[Plan] = []
+    for place in places(here, probe):
+        before, after = place.file.name.split("x", 1) if place.file.name != "x" else ("", "")
+        for file in sorted(place.file.parent.glob(f"{before}*{after}")):
+            if owner_at(file) == str(owner):
+                name = file.name.removeprefix(before).removesuffix(after)
+                found += [one for one in places(here, replace(probe, name=name)) if one.file == file]
+    return found
 
 
 def owner_at(file: Path) -> str | None:

@@ -58,6 +58,7 @@ def step_1(stage: Stage, old_hub: OldHub) -> None:
     stage.agentcom("import", "v1", "--tokens", str(tokens), "--hub", old_hub.url, "--admin-token", ADMIN)
     stage.start_hub()
     until(lambda: states(stage) == {"gcu": "offline", "loash": "offline"})
+    assert json.loads(stage.agentcom("doctor", "--json"))["well"]
     (task,) = stage.tasks()
     assert (task["id"], task["status"], task["why"]["code"]) == ("task-00000001", "queued", "held")
 
