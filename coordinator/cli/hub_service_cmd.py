@@ -12,9 +12,12 @@ from coordinator.cli.reading_options import open_ground
 from coordinator.cli.serving import How, install_options, install_service, search_path, unfit, uninstall_service
 
 if TYPE_CHECKING:
+    from coordinator.config import Machine
     from coordinator.ground import Ground
     from coordinator.services.values import Plan, Service
 
+#: Where a hub listens unless told otherwise.
+USUAL = "127.0.0.1:4000"
 #: How long a hub may take to answer after its start, in seconds, where the manager does not wait for it.
 ANSWER_WITHIN = 60.0
 
@@ -22,13 +25,20 @@ ANSWER_WITHIN = 60.0
 @click.command("install")
 @directory_option
 @click.option(
-    "--listen", default="127.0.0.1:4000", show_default=True, metavar="HOST:PORT", help="Where agents connect."
+    "--listen", metavar="HOST:PORT", help=f"Where agents connect (default: as the config says, else {USUAL})."
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The hub's machine config, with TLS and what else it needs (default: as `agentcom hub` finds it).",
 )
 @click.option("--name", default="", metavar="NAME", help="Of the service (default: agentcom-hub-FOLDER).")
 @install_options
 def install(
     directory: Path,
-    listen: str,
+    listen: str | None,
+    config: Path | None,
     name: str,
     manager: str | None,
     system: bool,
@@ -41,15 +51,18 @@ def install(
     By systemd, launchd or pm2, whichever runs here; --dry-run shows what would be written and run. Doing it again
     changes nothing, or what is different.
     """
-    host, port = address(listen)
-    if port == 0:
-        fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
-    ground = open_ground(directory)
-    service = _service(ground, f"{host}:{port}", name)
+    machine = _machine(config)
+    host, port = address(listen or machine.listen or USUAL)
+    _check(machine, host, port)
+    ground = open_ground(directory if directory != Path() else machine.repo or directory)
+    words = () if machine.where is None else ("--config", str(machine.where))
+    if listen or not machine.listen:
+        words = (*words, "--listen", f"{host}:{port}")
+    service = _service(ground, words, name, machine.data_dir)
     how = How(manager, system, run_as, dry_run, as_json)
     if not dry_run and manager != "none":
         _refuse_second(ground, service)
-    by_hand = f"agentcom hub --repo {shlex.quote(str(_top(ground)))} --listen {host}:{port}"
+    by_hand = shlex.join(("agentcom", "hub", "--repo", str(_top(ground)), *words))
     plan = install_service(service, how, by_hand)
     if plan is not None:
         _wait(ground, plan)
@@ -66,15 +79,39 @@ def uninstall(directory: Path, name: str, dry_run: bool, as_json: bool) -> None:
     Agents go on with what they have in hand and report to the next hub.
     """
     ground = open_ground(directory)
-    uninstall_service(_service(ground, "127.0.0.1:4000", name), dry_run=dry_run, as_json=as_json)
+    uninstall_service(_service(ground, (), name), dry_run=dry_run, as_json=as_json)
 
 
-def _service(ground: "Ground", listen: str, name: str) -> "Service":
+def _machine(config: Path | None) -> "Machine":
+    """Return what the machine config says, or end with one line."""
+    from coordinator.config import find
+    from coordinator.trail import CannotStart
+
+    try:
+        return find(config)
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
+
+
+def _check(machine: "Machine", host: str, port: int) -> None:
+    """End with one line when a hub would not start with that address."""
+    from coordinator.listening import Listening, check
+    from coordinator.trail import CannotStart
+
+    if port == 0:
+        fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
+    try:
+        check(Listening(host, port, machine.tls, machine.behind_proxy, machine.plain, machine.public_url))
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
+
+
+def _service(ground: "Ground", words: tuple[str, ...], name: str, data_dir: Path | None = None) -> "Service":
     from coordinator.services import ours
     from coordinator.services.values import Unfit
 
     try:
-        return ours.hub(ground.repo.common_dir.resolve(), _top(ground), listen, search_path(), name)
+        return ours.hub(ground.repo.common_dir.resolve(), _top(ground), words, search_path(), name, data_dir)
     except Unfit as error:
         unfit(error)
 

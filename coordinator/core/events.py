@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from coordinator.core.agent import AgentRecord, AgentSpec, Session
+from coordinator.core.agent import AgentRecord, AgentSpec, Session, Token
 from coordinator.core.machine import Event
-from coordinator.core.policy import Lane, Policy
+from coordinator.core.policy import Lane, Policy, RepoTarget
 from coordinator.core.task import Spec, Task
 
 
@@ -200,13 +200,15 @@ class Said:
 class Asked:
     """What a person asks of one task directly (not through a file): one row of the table by name.
 
-    ``text`` is the answer, the reviewer's note or the reason.
+    ``text`` is the answer, the reviewer's note or the reason; ``merged`` the commit that brought approved work into its
+    base branch.
     """
 
     event: Event
     task: str
     by: Actor
     text: str = ""
+    merged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,45 @@ class AgentAsked:
     what: Literal["resume", "drain", "undrain"]
     agent: str
     by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssued:
+    """An agent gets a new token; of those that the hub issued before, the newest goes on for ``grace`` ms.
+
+    ``spec`` is the agent as the hub makes it when nobody else did. ``invite`` is the stored form of one of its invites,
+    which is used up; without such an invite nothing happens. ``first``: nothing happens when it has a token already.
+    ``task`` is created with it, for this agent alone.
+    """
+
+    spec: AgentSpec
+    token: Token
+    by: Actor
+    grace: int = 0
+    invite: str | None = None
+    first: bool = False
+    task: Spec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """Whoever shows this invite gets a token of the agent, once."""
+
+    agent: str
+    invite: Token
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class TokensRevoked:
+    """All tokens and invites of an agent open nothing from now on, wherever they stand.
+
+    ``discharge``: the agent is no more, if it is one that the hub made.
+    """
+
+    agent: str
+    by: Actor
+    discharge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +274,8 @@ class Resumed:
     stood: float = 0.0
 
 
-Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Tick | Resumed
+Credential = TokenIssued | Invited | TokensRevoked
+Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Credential | Tick | Resumed
 
 
 # --- messages to agents (PROTOCOL 1.3); ``generation`` is the attempt spoken of, where it is known -------------------
@@ -241,10 +283,15 @@ Happening = Started | Observed | Connected | Disconnected | Said | Asked | Agent
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later."""
+    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later.
+
+    ``repo`` is the name of the repository that the work is for, ``target`` where it is, as far as the policy says.
+    """
 
     task: Task
     ready_at: int = 0
+    repo: str | None = None
+    target: RepoTarget | None = None
 
 
 AckStatus = Literal["accepted", "complete", "failed", "retried", "dead_letter", "rejected", "blocked"]
@@ -326,7 +373,8 @@ class Orphan:
 class Record:
     """One change of one task or of one agent's record: one commit.
 
-    ``what`` is the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set.
+    ``what`` is the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set. With a
+    record, ``enlisted`` is the agent as the hub makes it now, and ``discharged`` tells that one it made is no more.
     """
 
     what: str
@@ -337,6 +385,8 @@ class Record:
     agent: str | None = None
     note: str = ""
     orphan: Orphan | None = None
+    enlisted: AgentSpec | None = None
+    discharged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,10 @@ def clean(text: str, known: Iterable[str] = ()) -> str:
 
 def _known_secrets(ground: Ground | None) -> tuple[str, ...]:
     """Return the secrets of this machine that a text might hold, whatever they look like."""
-    found = [os.environ.get(name, "") for name in ("AGENTCOM_TOKEN", "AGENTCOM_V1_TOKEN")]
+    named = [name for name in os.environ if name.startswith("AGENTCOM_") and name.endswith(("TOKEN", "SECRET"))]
+    found = [os.environ[name] for name in named]
     if ground is not None:
-        found.append(ground.place.read_admin_token() or "")
+        found += [ground.place.read_admin_token() or "", ground.place.read_hook_secret() or ""]
     return tuple(secret for secret in found if len(secret) >= 6)
 
 

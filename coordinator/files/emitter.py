@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coordinator.core.agent import AgentRecord, Token
+from coordinator.core.agent import AgentRecord, AgentSpec, Token
 from coordinator.core.backlog import BacklogMap, MapEntry
 from coordinator.core.task import Answer, Attempt, Decision, Origin, Priority, Spec, Status
 from coordinator.files import limits
@@ -76,6 +76,8 @@ def emit_status(status: Status, result_file: str = "") -> bytes:
         out.extend(_block("question:", status.question, 2))
     _parts(out, "answers", map(_answer, status.answers))
     _parts(out, "reviews", map(_decision, status.reviews))
+    if status.merged is not None:
+        _hex(out, "merged", status.merged)
     _flag(out, "orphaned", status.orphaned)
     _flag(out, "held", status.held)
     _flag(out, "deleted", status.deleted)
@@ -119,8 +121,8 @@ def _spec_lines(spec: Spec, origin: Origin | None) -> Lines:
         out.append(f"timeout: {write_duration(spec.timeout_s)}")
     _time(out, "deadline", spec.deadline)
     _time(out, "not_before", spec.not_before)
-    if spec.review:
-        _put(out, "review", "required")
+    if spec.review is not None:
+        _put(out, "review", "required" if spec.review else "none")
     _flag(out, "hold", spec.hold)
     _flag(out, "cancel", spec.cancel)
     _flag(out, "done", spec.done and origin is not None)
@@ -152,6 +154,16 @@ def emit_record(record: AgentRecord) -> bytes:
     _parts(out, "tokens", map(_token, record.tokens))
     _parts(out, "revoked", record.revoked)
     _hex(out, "accepted", record.accepted)
+    _parts(out, "invites", map(_token, record.invites))
+    return _bytes(out)
+
+
+def emit_agent(spec: AgentSpec) -> bytes:
+    """Return an agent that the hub made (``agents/api/<id>.yaml``); its tokens stand in its record."""
+    out: Lines = []
+    _put(out, "name", spec.name)
+    _words(out, "capabilities", spec.capabilities)
+    _put(out, "role", spec.role.value)
     return _bytes(out)
 
 

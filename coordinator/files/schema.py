@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.core.agent import Role
 from coordinator.core.machine import State
-from coordinator.core.policy import Lane
+from coordinator.core.policy import Lane, Reviews
 from coordinator.core.task import RESERVED_IDS, End, Origin, Priority
 from coordinator.files import convert, limits
 from coordinator.files.convert import kind_of, wrong
@@ -175,6 +175,7 @@ LaneWord = Annotated[Lane, BeforeValidator(_lane), _one_of(*Lane)]
 Proposals = Annotated[
     str, BeforeValidator(convert.choice("hold", "queue", "refuse")), _one_of("hold", "queue", "refuse")
 ]
+ReviewsWord = Annotated[Reviews, BeforeValidator(_enum(Reviews)), _one_of(*Reviews)]
 Root = Annotated[str, BeforeValidator(_root), _any_text(pattern=_IS_FOLDER, maxLength=limits.WORD_CHARS)]
 Sha256 = Annotated[
     str,
@@ -240,7 +241,7 @@ class TaskFile(Model):
     timeout: Duration | None = _key("How long one attempt may take: a number and s, m, h or d.", None)
     deadline: Deadline | None = _key("When it must be done; a bare date ends that day, UTC.", None)
     not_before: Time | None = _key("It waits until then; a bare date begins that day, UTC.", None)
-    review: Review = _key("required: a person approves the result before it counts.", False)
+    review: Review | None = _key("required: a person approves the result before it counts; none: nobody does.", None)
     hold: Bool = _key("true: it waits until the line is deleted.", False)
     cancel: Bool = _key("true: it is given up.", False)
     rerun: Rerun = _key("Raise the number to run a finished task again.", 0)
@@ -319,11 +320,37 @@ class PolicyFile(Model):
     retries: RetriesPart | None = _key("What happens after a failure.", None)
     lanes: Named[LaneWord] = Field(default_factory=dict, description="Headings of BACKLOG.md besides the usual ones.")
     default_lane: LaneWord = _key("The lane of a BACKLOG.md without any heading.", Lane.DRAFT)
-    repos: Named[RepoPart] = Field(default_factory=dict, description="Repositories by name. No effect yet.")
+    repos: Named[RepoPart] = Field(
+        default_factory=dict, description="Repositories by name: where the work of tasks goes."
+    )
     default_repo: Name | None = _key("The name of the repository of a task that names none.", None)
     limits: LimitsPart | None = _key("How many tasks run at once.", None)
     suspend: Bool = _key("true: nothing new starts.", False)
     proposals: Proposals = _key("What happens to tasks that agents propose. No effect yet.", "hold")
+    review: ReviewsWord = _key("Whose results a person approves, where the task does not say.", Reviews.WITH_REPO)
+
+
+# --- the machine's file, in no repository ---------------------------------------------------------------------------
+
+
+class TlsPart(Model):
+    cert: Word = _key("The certificate and its chain, in PEM.")
+    key: Word = _key("Its key, in PEM, without a pass phrase.")
+
+
+class MachineFile(Model):
+    """``hub.yaml``: how the hub of this machine runs."""
+
+    repo: Word | None = _key("A directory inside the repository.", None)
+    remote: Word | None = _key("URL or name of the remote, or none.", None)
+    source: Name | None = _key("The branch that people write on.", None)
+    listen: Word | None = _key("HOST:PORT.", None)
+    tls: TlsPart | None = _key("Certificate and key.", None)
+    behind_proxy: Bool = _key("true: a proxy ends TLS and says whom it speaks for.", False)
+    plain: Bool = _key("true: listen without TLS where others may read.", False)
+    public_url: Word | None = _key("The address by which others reach the hub.", None)
+    data_dir: Word | None = _key("Where messages are kept.", None)
+    hook_secret: Word | None = _key("What forges sign push hooks with.", None)
 
 
 # --- the hub's own files --------------------------------------------------------------------------------------------
@@ -359,6 +386,7 @@ class StatusFile(Model):
     question: Text | None = None
     answers: Many[AnswerPart] = ()
     reviews: Many[DecisionPart] = ()
+    merged: Hex | None = None
     orphaned: Bool = False
     held: Bool = False
     deleted: Bool = False
@@ -379,3 +407,4 @@ class RecordFile(Model):
     tokens: Many[TokenPart] = ()
     revoked: Many[Sha256] = ()
     accepted: Hex = ""
+    invites: Many[TokenPart] = ()

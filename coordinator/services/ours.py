@@ -15,10 +15,15 @@ HUB_GRACE = 60
 SIDECAR_MARGIN = 30
 
 
-def hub(common_dir: Path, top: Path, listen: str, path: str, name: str = "") -> Service:
-    """Return the hub of one clone: ``top`` is its work tree, or the git directory itself where it is bare."""
+def hub(
+    common_dir: Path, top: Path, options: tuple[str, ...], path: str, name: str = "", data_dir: Path | None = None
+) -> Service:
+    """Return the hub of one clone: ``top`` is its work tree, or the git directory itself where it is bare.
+
+    ``options`` are further words of ``agentcom hub``; ``data_dir`` is where mail is kept if not in the clone.
+    """
     project = slug(top.name)
-    argv = (sys.executable, "-P", "-m", "coordinator", "hub", "--repo", str(top), "--listen", listen)
+    argv = (sys.executable, "-P", "-m", "coordinator", "hub", "--repo", str(top), *options)
     return Service(
         name or f"agentcom-hub-{project}",
         f"AgentCom hub of {project}",
@@ -28,7 +33,7 @@ def hub(common_dir: Path, top: Path, listen: str, path: str, name: str = "") -> 
         path,
         HUB_GRACE,
         alone=True,
-        writes=(common_dir,),
+        writes=(common_dir,) if data_dir is None else (common_dir, data_dir),
     )
 
 

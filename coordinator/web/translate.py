@@ -1,6 +1,7 @@
 """Between the wire and the core: frames to words, messages to frames. A pure mapping; it decides nothing."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from coordinator.core import events as core
@@ -23,7 +24,7 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
             return core.Rejected(frame.task_id, frame.generation, _reason(frame.reason) or "no reason given")
         case frames.TaskProgress():
             share = plain.plain(frame.progress)
-            return core.Progress(frame.task_id, frame.generation, share, frame.note or "", frame.tokens_used)
+            return core.Progress(frame.task_id, frame.generation, share, _reason(frame.note or ""), frame.tokens_used)
         case frames.TaskComplete():
             return core.Complete(frame.task_id, frame.generation, fit_result(frame.result), frame.tokens_used)
         case frames.TaskFailed():
@@ -33,7 +34,7 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
                 core.FailureClass(frame.failure_class),
                 _reason(frame.error or frame.reason or ""),
                 frame.retry_at,
-                (frame.output_tail or "")[-OUTPUT_TAIL_CHARS:],
+                plain.without_tokens(frame.output_tail or "")[-OUTPUT_TAIL_CHARS:],
             )
         case frames.TaskBlocked():
             return core.Blocked(frame.task_id, frame.generation, _reason(frame.question))
@@ -44,7 +45,7 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
         case frames.StateReport():
             return core.Reported(frame.task_id, frame.generation)
         case frames.WakeResult():
-            return core.Woken(frame.task_id, frame.status, frame.error or "")
+            return core.Woken(frame.task_id, frame.status, _reason(frame.error or ""))
         case frames.AgentRestarting():
             return core.Leaving()
         case _:
@@ -52,14 +53,19 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
 
 
 def _reason(text: str) -> str:
-    return text[:REASON_CHARS]
+    return str(plain.without_tokens(text))[:REASON_CHARS]
 
 
 def fit_result(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a plain result of at most ``RESULT_BYTES`` of JSON; a larger one loses its long parts and says so."""
+    """Return a plain result of at most ``RESULT_BYTES`` of JSON; a larger one loses its long parts and says so.
+
+    No token of AgentCom is left in it.
+    """
     result = plain.plain(result)
-    size = len(json.dumps(result, ensure_ascii=False, default=str).encode(errors="replace"))
-    if size <= RESULT_BYTES:
+    said = json.dumps(result, ensure_ascii=False, default=str)
+    if "ac_" in said:
+        result = plain.without_tokens(result)
+    if len(said.encode(errors="replace")) <= RESULT_BYTES:
         return result
     room = RESULT_BYTES // (2 * max(1, len(result)) * 4)
     cut: dict[str, Any] = {}
@@ -136,8 +142,9 @@ def _assign(message: core.Assign) -> frames.TaskAssign:
         assigned_at=status.assigned_at or 0,
         ready_at=message.ready_at or None,
         needed_capabilities=list(spec.needed_capabilities),
-        repo=spec.repo,
-        base=spec.base,
+        repo=message.repo,
+        repo_url=None if message.target is None else message.target.url,
+        base=spec.base or (None if message.target is None else message.target.base),
         kind=spec.kind,
         deadline=spec.deadline,
         timeout_s=spec.timeout_s,
@@ -155,8 +162,15 @@ def context_of(task: Task) -> frames.Context:
             {"generation": review.generation, "approve": review.approve, "note": review.note}
             for review in status.reviews
         ],
+        branch=_branch(status.result),
         acceptance=list(task.spec.acceptance),
     )
+
+
+def _branch(result: Mapping[str, Any] | None) -> str | None:
+    """Return the branch that an earlier result left its work on."""
+    branch = (result or {}).get("branch")
+    return branch if isinstance(branch, str) and branch else None
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

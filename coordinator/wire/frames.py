@@ -49,6 +49,13 @@ class Held(BaseModel):
     generation: int
 
 
+def names_of(value: Any) -> Any:
+    """Accept capabilities as strings or as objects with ``name`` (PROTOCOL 1.1)."""
+    if isinstance(value, list | tuple) and len(value) <= MAX_LIST:
+        return tuple(item["name"] if isinstance(item, dict) and "name" in item else item for item in value)
+    return value
+
+
 class Identify(Frame):
     type: Literal["identify"] = "identify"
     agent_id: str
@@ -65,10 +72,7 @@ class Identify(Frame):
     @field_validator("capabilities", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        """Accept capabilities as strings or as objects with ``name`` (PROTOCOL 1.1)."""
-        if isinstance(value, list | tuple) and len(value) <= MAX_LIST:
-            return tuple(item["name"] if isinstance(item, dict) and "name" in item else item for item in value)
-        return value
+        return names_of(value)
 
 
 class Identified(Frame):
@@ -116,7 +120,10 @@ class Context(BaseModel):
 
 
 class TaskAssign(Frame):
-    """``ready_at`` is when the task was runnable and its agent free; ``received_at`` is stamped by the receiver."""
+    """``ready_at`` is when the task was runnable and its agent free; ``received_at`` is stamped by the receiver.
+
+    ``repo_url`` is where ``repo`` is cloned from, when the policy says so.
+    """
 
     type: Literal["task_assign"] = "task_assign"
     task_id: str
@@ -130,6 +137,7 @@ class TaskAssign(Frame):
     received_at: int | None = None
     needed_capabilities: list[str] = Field(default_factory=list)
     repo: str | None = None
+    repo_url: str | None = None
     base: str | None = None
     kind: str | None = None
     deadline: int | None = None

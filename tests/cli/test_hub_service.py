@@ -124,6 +124,20 @@ def test_a_port_that_changes_is_refused(capfd, clone) -> None:
     assert "port that stays the same" in said.err
 
 
+def test_what_the_machine_config_says_goes_into_the_service(capfd, clone, tmp_path: Path) -> None:
+    config = tmp_path / "hub.yaml"
+    config.write_text(f"listen: 0.0.0.0:4100\nplain: true\ndata_dir: {tmp_path}/mail\n")
+    said = call(capfd, "hub", "install", "--dry-run", "--system", "--run-as", "root", "--config", str(config), "--json")
+    assert said.code == 0, said.err
+    assert f'"hub" "--repo" "{clone.path}" "--config" "{config}"\n' in said.json["text"]
+    assert f'ReadWritePaths="-{tmp_path}/mail"' in said.json["text"]
+
+
+def test_an_address_at_which_the_hub_would_not_start_is_refused_at_once(capfd, clone) -> None:
+    said = call(capfd, "hub", "install", "--listen", "0.0.0.0:4000", "--dry-run", "--manager", "systemd")
+    assert (said.code, "--tls-cert" in said.err) == (78, True)
+
+
 def test_options_of_the_hub_before_install_are_refused(capfd, clone) -> None:
     said = call(capfd, "hub", "--listen", "127.0.0.1:4001", "install")
     assert (said.code, "write options behind it" in said.err) == (64, True)

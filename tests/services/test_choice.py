@@ -13,7 +13,7 @@ HOME = Path("/people/ada")
 BARE = Machine(False, False, False, False, False, False, "ada", 1000, HOME, HOME / ".config")
 SYSTEMD = replace(BARE, systemd=True, user_manager=True)
 ANY = Wish()
-SERVICE = ours.hub(Path("/srv/p/.git"), Path("/srv/p"), "127.0.0.1:4000", "/bin")
+SERVICE = ours.hub(Path("/srv/p/.git"), Path("/srv/p"), ("--listen", "127.0.0.1:4000"), "/bin")
 
 
 def _chosen(machine: Machine, wish: Wish = ANY) -> Manager:

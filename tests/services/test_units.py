@@ -20,7 +20,7 @@ SYSTEM = Scope(Path("/units"), "ada")
 
 
 def _hub(folder: Path) -> Service:
-    return ours.hub(folder / ".git", folder, "127.0.0.1:4000", "/usr/bin:/bin")
+    return ours.hub(folder / ".git", folder, ("--listen", "127.0.0.1:4000"), "/usr/bin:/bin")
 
 
 def _sidecar(folder: Path) -> Service:

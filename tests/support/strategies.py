@@ -67,7 +67,7 @@ specs = st.builds(
     timeout_s=_maybe(durations),
     deadline=_maybe(times),
     not_before=_maybe(times),
-    review=st.booleans(),
+    review=st.none() | st.booleans(),
     hold=st.booleans(),
     cancel=st.booleans(),
     done=st.booleans(),
@@ -104,6 +104,7 @@ statuses = st.builds(
     question=_maybe(texts),
     answers=_many(answers),
     reviews=_many(decisions),
+    merged=_maybe(st.text("0123456789abcdef", min_size=40, max_size=40)),
     orphaned=st.booleans(),
     orphans=st.lists(counts, max_size=3).map(tuple),
     held=st.booleans(),
@@ -124,6 +125,7 @@ records = st.builds(
     tokens=_many(tokens),
     revoked=_many(hashes),
     accepted=blobs,
+    invites=_many(tokens),
 )
 
 #: Items with few titles, so that equals, moves and rewordings happen often.
