@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from coordinator.core.agent import AgentSpec
 from coordinator.desk import Desk
-from coordinator.files import loader, taskfile
+from coordinator.files import layout, loader, taskfile
 from coordinator.files.agentfile import new_agent
 from coordinator.files.problem import Problem
 from coordinator.files.taskfile import WrongFile
@@ -44,7 +44,9 @@ def _take_agents(desk: Desk, agents: Iterable[OldAgent], taking: Taking) -> Iter
     for agent in agents:
         path = desk.ground.path(f"agents/{agent.id}.yaml")
         there = desk.read(path)
-        if there is None:
+        if there is None and f"{layout.ENLISTED}/{agent.id}.yaml" in desk.fold.files:
+            yield f"{agent.id} was registered with the hub already: rename {agent.old_id!r}, or remove that agent first"
+        elif there is None:
             name = " ".join(agent.name.split()) or agent.old_id
             data = new_agent(name, (), agent.token, schema_beside=beside)
             read = loader.load_agent(path, data, "", reserved=desk.reserved)

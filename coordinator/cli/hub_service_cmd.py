@@ -9,7 +9,7 @@ import click
 from coordinator.cli.common import EXIT_LOCKED, EXIT_NO_HUB, EXIT_USAGE, directory_option, fail, json_option
 from coordinator.cli.hub_cmd import address
 from coordinator.cli.reading_options import open_ground
-from coordinator.cli.serving import How, install_options, install_service, search_path, unfit, uninstall_service
+from coordinator.cli.serving import How, install_options, install_service, search_path, unfit, uninstall_services
 
 if TYPE_CHECKING:
     from coordinator.config import Machine
@@ -70,7 +70,7 @@ def install(
 
 @click.command("uninstall")
 @directory_option
-@click.option("--name", default="", metavar="NAME", help="Of the service, if another was given to install.")
+@click.option("--name", default="", metavar="NAME", help="Only the one of this name (default: all of this clone).")
 @click.option("--dry-run", is_flag=True, help="Print the commands, do nothing.")
 @json_option
 def uninstall(directory: Path, name: str, dry_run: bool, as_json: bool) -> None:
@@ -78,8 +78,11 @@ def uninstall(directory: Path, name: str, dry_run: bool, as_json: bool) -> None:
 
     Agents go on with what they have in hand and report to the next hub.
     """
+    from coordinator.services import machine
+
     ground = open_ground(directory)
-    uninstall_service(_service(ground, (), name), dry_run=dry_run, as_json=as_json)
+    found = [plan for plan in machine.services_of(_owner(ground)) if name in ("", plan.service.name)]
+    uninstall_services(found, name or f"the hub of {_top(ground)}", dry_run=dry_run, as_json=as_json)
 
 
 def _machine(config: Path | None) -> "Machine":
@@ -111,9 +114,14 @@ def _service(ground: "Ground", words: tuple[str, ...], name: str, data_dir: Path
     from coordinator.services.values import Unfit
 
     try:
-        return ours.hub(ground.repo.common_dir.resolve(), _top(ground), words, search_path(), name, data_dir)
+        return ours.hub(_owner(ground), _top(ground), words, search_path(), name, data_dir)
     except Unfit as error:
         unfit(error)
+
+
+def _owner(ground: "Ground") -> Path:
+    """Return what a service of this clone's hub belongs to."""
+    return ground.repo.common_dir.resolve()
 
 
 def _top(ground: "Ground") -> Path:
@@ -121,11 +129,15 @@ def _top(ground: "Ground") -> Path:
 
 
 def _refuse_second(ground: "Ground", service: "Service") -> None:
-    """End with one line when a hub runs here that is not this service: both want the repository."""
+    """End with one line when another hub runs here, or is to: both want the repository."""
     from coordinator.reading import hub_runs
     from coordinator.services import machine
 
-    if any(machine.runs(plan) for plan in machine.installed(machine.look(), service)):
+    there = machine.services_of(service.owner)
+    for plan in there:
+        if plan.service.name != service.name:
+            fail(f"the hub of this clone is {plan.service.name} already, {plan.file}: `agentcom hub uninstall` first")
+    if any(machine.runs(plan) for plan in there):
         return
     url = hub_runs(ground)
     if url is not None:

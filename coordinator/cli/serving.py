@@ -1,5 +1,6 @@
 """What the commands share that let the machine run a service: which manager, what would be done, and doing it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -78,12 +79,10 @@ def install_service(service: "Service", how: How, by_hand: str) -> "Plan | None"
     return plan
 
 
-def uninstall_service(service: "Service", *, dry_run: bool, as_json: bool) -> None:
-    """Stop a service and take it away wherever it is installed here, and say so."""
+def uninstall_services(found: "Sequence[Plan]", what: str, *, dry_run: bool, as_json: bool) -> None:
+    """Stop services and take them away, and say so; ``what`` is said of when there are none."""
     from coordinator.services import machine
 
-    here = machine.look()
-    found = list(machine.installed(here, service))
     removed: list[str] = []
     for plan in found:
         commands = [" ".join(argv) for argv in (*plan.stop, *plan.after_removal)]
@@ -97,13 +96,11 @@ def uninstall_service(service: "Service", *, dry_run: bool, as_json: bool) -> No
             fail(str(error))
         removed.append(str(plan.file))
         if not as_json:
-            click.echo(f"{service.name}: stopped, and removed {plan.file}")
+            click.echo(f"{plan.service.name}: stopped, and removed {plan.file}")
     if as_json:
-        print_json(
-            {"name": service.name, "dry_run": dry_run, "found": [str(p.file) for p in found], "removed": removed}
-        )
+        print_json({"dry_run": dry_run, "found": [str(plan.file) for plan in found], "removed": removed})
     elif not found:
-        click.echo(f"{service.name} is not installed here: there was nothing to take away")
+        click.echo(f"{what} is not installed here: there was nothing to take away")
 
 
 def _nothing_installed(service: "Service", how: How, by_hand: str) -> None:

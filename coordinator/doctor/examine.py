@@ -88,10 +88,11 @@ def mend(ground: Ground, findings: Iterable[Finding]) -> Iterator[str]:
             yield said
 
 
-def _close_token(ground: Ground) -> str:
-    path = ground.place.folder / "admin.token"
-    path.chmod(0o600)
-    return f"{path} can be read by its owner alone now (mode 600)"
+def _close_secrets(ground: Ground) -> str:
+    closed = [path for name in surroundings.SECRETS if (path := ground.place.folder / name).exists()]
+    for path in closed:
+        path.chmod(0o600)
+    return f"readable by their owner alone now (mode 600): {', '.join(map(str, closed))}"
 
 
 def _forget_dead_hub(ground: Ground) -> str:
@@ -112,7 +113,7 @@ def _set_up_git(ground: Ground) -> str:
 
 
 _CURES: Mapping[Cure, Callable[[Ground], str]] = {
-    Cure.CLOSE_TOKEN: _close_token,
+    Cure.CLOSE_SECRETS: _close_secrets,
     Cure.FORGET_DEAD_HUB: _forget_dead_hub,
     Cure.SET_UP_GIT: _set_up_git,
 }

@@ -17,7 +17,7 @@ class Level(StrEnum):
 class Cure(StrEnum):
     """What may be done about a finding without asking: nothing of a person's is changed by it, nothing is lost."""
 
-    CLOSE_TOKEN = "close_token"  # noqa: S105 - a word
+    CLOSE_SECRETS = "close_secrets"
     FORGET_DEAD_HUB = "forget_dead_hub"
     SET_UP_GIT = "set_up_git"
 

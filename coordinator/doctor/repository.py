@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from coordinator.config import find
 from coordinator.doctor.findings import Cure, Finding, bad, ok, warn
 from coordinator.git.holders import may_be_held
 from coordinator.git.recovery import BACKUP_REF
@@ -12,6 +13,7 @@ from coordinator.git.repo import STATE_REF, read_ref
 from coordinator.git.run import GitError, git
 from coordinator.git.settings import WANTED, compare
 from coordinator.ground import Ground, policy_at
+from coordinator.trail import CannotStart
 
 #: So many of the last commits are looked at object by object.
 LAST_COMMITS = 20
@@ -39,6 +41,13 @@ def settings(ground: Ground) -> Iterator[Finding]:
             yield bad("config", str(problem), f"correct agentcom.yaml on {ground.branch} and commit it")
     else:
         yield ok("config", f"source {ground.branch}, root {ground.root}, agentcom.yaml is right")
+    try:
+        machine = find(None)
+    except CannotStart as error:
+        yield bad("config", str(error), "correct the hub's machine config: `agentcom hub` does not start with it")
+    else:
+        if machine.where is not None:
+            yield ok("config", f"the hub's machine config is {machine.where}")
     wishes = compare(ground.repo)
     if wishes.missing:
         text = f"git config lacks {', '.join(wishes.missing)}"

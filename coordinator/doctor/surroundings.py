@@ -10,13 +10,17 @@ from importlib import metadata
 from pathlib import Path
 
 from coordinator import __version__
+from coordinator.config import find
 from coordinator.doctor.findings import Cure, Finding, bad, ok, warn
 from coordinator.git.run import GitError, git
 from coordinator.ground import Ground
+from coordinator.trail import CannotStart
 
 #: Where ``core.fsync`` came in.
 OLDEST_GIT = (2, 36)
 OLDEST_PYTHON = (3, 11)
+#: What nobody but the hub's user may read, in the clone's folder.
+SECRETS = ("admin.token", "hook.secret")
 #: Below this a flush or a repack may not fit, in bytes.
 TOO_FULL = 64 << 20
 #: Below this it is time to make room, in bytes.
@@ -78,8 +82,17 @@ def _number(text: str) -> tuple[int, ...]:
 
 
 def disk(ground: Ground) -> Iterator[Finding]:
-    """Say how much room is left where the repository is."""
-    folder = ground.repo.common_dir
+    """Say how much room is left where the repository is, and where mail is kept."""
+    yield from _room(ground.repo.common_dir)
+    try:
+        elsewhere = find(None).data_dir
+    except CannotStart:  # said where settings are looked at
+        return
+    if elsewhere is not None and elsewhere.is_dir():
+        yield from _room(elsewhere)
+
+
+def _room(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     text = f"{free >> 20:,} MiB free at {folder}"
     if free < TOO_FULL:
@@ -97,14 +110,16 @@ def disk(ground: Ground) -> Iterator[Finding]:
 def permissions(ground: Ground) -> Iterator[Finding]:
     """Say whether whoever asks may write where a hub must, and whether others may read the admin's token."""
     place = ground.place.folder
-    token = place / "admin.token"
-    if token.exists():
-        mode, owner = token.stat().st_mode & 0o777, token.stat().st_uid
+    for secret in (path for name in SECRETS if (path := place / name).exists()):
+        mode, owner = secret.stat().st_mode & 0o777, secret.stat().st_uid
         if mode & 0o077:
-            text = f"{token} can be read by others (mode {mode:o})"
-            yield bad("permissions", text, f"chmod 600 {token}", Cure.CLOSE_TOKEN if owner == os.geteuid() else None)
-        if not os.access(token, os.R_OK):
-            yield warn("permissions", f"{token} belongs to somebody else", "be who runs the hub, or set AGENTCOM_TOKEN")
+            text = f"{secret} can be read by others (mode {mode:o})"
+            mine = owner == os.geteuid()
+            yield bad("permissions", text, f"chmod 600 {secret}", Cure.CLOSE_SECRETS if mine else None)
+        if not os.access(secret, os.R_OK):
+            yield warn(
+                "permissions", f"{secret} belongs to somebody else", "be who runs the hub, or set AGENTCOM_TOKEN"
+            )
     common = ground.repo.common_dir
     closed = [path for path in _written(common, place) if not os.access(path, os.W_OK)]
     if closed:

@@ -12,7 +12,7 @@ import platform
 import pwd
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,11 +53,6 @@ def look() -> Machine:
         home=home,
         config=Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config"),
     )
-
-
-def installed(machine: Machine, service: Service) -> Iterator[Plan]:
-    """Yield the ways in which this very service is installed here."""
-    return (plan for plan in places(machine, service) if owner_at(plan.file) == str(service.owner))
 
 
 def services_of(owner: Path) -> list[Plan]:

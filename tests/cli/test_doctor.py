@@ -313,3 +313,12 @@ def test_secrets_are_taken_out_whatever_they_look_like_when_they_are_known() -> 
     assert clean('{"token": "plain-old-token"}') == '{"token": "[redacted]"}'
     assert clean("https://ada:pass@host/x") == "https://host/x"
     assert "abcdefghijk" not in clean("Authorization: Bearer abcdefghijk")
+
+
+def test_a_machine_config_with_which_no_hub_starts_is_bad(run, clone, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "agentcom").mkdir()
+    (tmp_path / "agentcom/hub.yaml").write_text("lissten: 127.0.0.1:4000\n")
+    said = run("doctor", "--json")
+    assert said.code == 1
+    assert [text for level, text in _found(said, "config") if level == "bad" and "hub.yaml:1:1" in text]

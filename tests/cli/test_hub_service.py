@@ -63,6 +63,9 @@ def test_the_hub_runs_as_a_service_until_it_is_taken_away(capfd, clone, noted, t
     again = call(capfd, "hub", "install", *listen, "--json")
     assert (again.code, again.json["changed"], again.json["running"]) == (0, False, True)
 
+    other = call(capfd, "hub", "install", *listen, "--name", "another")
+    assert (other.code, "agentcom-hub-my-project already" in other.err) == (1, True)
+
     gone = call(capfd, "hub", "uninstall")
     assert gone.code == 0, gone.err
     assert not _unit(tmp_path).exists()
@@ -158,3 +161,16 @@ def test_json_of_uninstall_names_what_was_found(capfd, clone, noted) -> None:
     said = call(capfd, "hub", "uninstall", "--json").json
     assert (said["found"], said["removed"]) == ([], [])
     assert json.dumps(said)
+
+
+def test_uninstall_finds_the_service_whatever_it_is_called_and_so_does_agentcom_uninstall(
+    capfd, clone, noted, tmp_path: Path
+) -> None:
+    unit = _unit(tmp_path, "my-own-name")
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"# agentcom-service-of: {clone.path}/.git\n")
+    assert "agentcom hub uninstall --name my-own-name" in call(capfd, "uninstall").out
+    assert "nothing to take away" in call(capfd, "hub", "uninstall", "--name", "another").out
+    said = call(capfd, "hub", "uninstall")
+    assert (said.code, unit.exists()) == (0, False)
+    assert ["--user", "disable", "--now", "my-own-name.service"] in fakesystemctl.calls(noted)

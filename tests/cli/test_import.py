@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.oldhub import ADMIN, OldHub, old_task
+from support.statebranch import hub_writes
 
 OLD = {"loash": "9f" * 32, "GCU Conditions": "71" * 32}
 
@@ -192,3 +193,18 @@ def test_a_long_title_keeps_its_whole_text(run, clone, tokens) -> None:
     assert len(task["title"]) <= 300
     assert task["description"].startswith("long long")
     assert task["description"].endswith("more")
+
+
+def test_an_agent_that_registered_with_the_hub_is_a_collision(run, clone, tokens) -> None:
+    hub_writes(clone, "agents/api/loash.yaml")
+    said = run("import", "v1", "--tokens", str(tokens))
+    assert (said.code, "loash was registered with the hub already" in said.err) == (64, True)
+
+
+def test_a_task_that_was_taken_over_and_deleted_since_does_not_come_back(run, clone, tokens) -> None:
+    hub_writes(clone, "status/closed/2026/11/25/task-00000001.yaml")
+    with OldHub([old_task(1)]) as hub:
+        said = run("import", "v1", "--tokens", str(tokens), "--hub", hub.url, "--admin-token", ADMIN)
+    assert said.code == 0, said.err
+    assert not (clone.path / "tasks").exists()
+    assert "is here already" in said.out
