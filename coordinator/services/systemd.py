@@ -67,7 +67,7 @@ def render(service: Service, scope: Scope) -> str:
         "WatchdogSignal=SIGKILL",
         f"TimeoutStartSec={START_WITHIN}",
         f"TimeoutStopSec={service.grace}",
-        "KillMode=mixed",
+        f"KillMode={'mixed' if service.alone else 'process'}",
         "OOMPolicy=continue",
         *_shut_in(service, system),
         "",

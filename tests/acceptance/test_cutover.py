@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,12 +64,33 @@ def step_1(stage: Stage, old_hub: OldHub) -> None:
     assert (task["id"], task["status"], task["why"]["code"]) == ("task-00000001", "queued", "held")
 
 
+#: What an agent of version 1 does once it is woken: it says so by a file, and puts its result into another.
+WOKEN = """\
+import json, pathlib, sys
+task_id, results, log = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+(results / f"{task_id}.started").touch()
+with log.open("a") as work:
+    work.write(f"end {task_id} 1\\n")
+(results / f"{task_id}.json").write_text(json.dumps({"status": "success", "summary": "hello"}))
+"""
+
+
 def step_2(stage: Stage) -> None:
-    """The sidecar of one agent, with the token that it always had."""
+    """The sidecar of one agent, with its old config.json: token, wake command and all; only the address is new."""
     folder = stage.folder / "agents/loash"
-    folder.mkdir(parents=True)
-    runtime = {"name": "fake", "cwd": str(stage.work)}
-    stage.sidecars["loash"] = Sidecar("loash", folder, TOKENS["loash"], {"runtime": runtime})
+    (folder / "results").mkdir(parents=True)
+    (folder / "wake.py").write_text(WOKEN)
+    old = {
+        "hub_api_url": f"http://127.0.0.1:{stage.port}",
+        "repo_dir": str(folder),
+        "reviewer": "gcu",
+        "capabilities": ["code"],
+        "confirmation_timeout_ms": 30_000,
+        "results_dir": str(folder / "results"),
+        "log_file": str(folder / "sidecar.log"),
+        "wake_command": f"{sys.executable} {folder}/wake.py ${{TASK_ID}} {folder}/results {stage.work_log}",
+    }
+    stage.sidecars["loash"] = Sidecar("loash", folder, TOKENS["loash"], old)
     stage.start_sidecar("loash")
     until(lambda: states(stage) == {"gcu": "offline", "loash": "idle"})
 

@@ -67,6 +67,7 @@ def test_nothing_takes_from_an_agents_programs_what_they_need(scope, tmp_path: P
         "RestrictSUIDSGID ProtectKernelTunables ProtectControlGroups RestrictAddressFamilies UMask LimitCORE"
     ).split():
         assert ban not in text, ban
+    assert "KillMode=process" in text, "an agent that was woken goes on while its sidecar is started anew"
     assert "OOMPolicy=continue" in text, "a child that ran out of memory ends its attempt and not the sidecar"
 
 
