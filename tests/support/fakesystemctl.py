@@ -41,12 +41,11 @@ def _start(unit: Path, pid_file: Path) -> int:
     (command,) = _setting(unit, "ExecStart")
     (folder,) = _setting(unit, "WorkingDirectory")
     told = dict(word.partition("=")[::2] for line in _setting(unit, "Environment") for word in shlex.split(line))
-    path = pid_file.with_suffix(".notify")
-    path.unlink(missing_ok=True)
+    name = f"agentcom-test-{os.getpid()}"  # without a file: the path of a test's folder may be too long for a socket
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-        ear.bind(str(path))
+        ear.bind("\0" + name)
         ear.settimeout(0.05)
-        env = {"HOME": os.environ["HOME"], **told, "NOTIFY_SOCKET": str(path)}
+        env = {"HOME": os.environ["HOME"], **told, "NOTIFY_SOCKET": f"@{name}"}
         env |= {key: value for key, value in os.environ.items() if key.startswith("GIT_CONFIG")}
         with pid_file.with_suffix(".log").open("ab") as log:
             process = subprocess.Popen(
