@@ -46,6 +46,7 @@ from coordinator.memoir import (
     read_back,
     rebuild,
 )
+from coordinator.place import process_lives
 from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.syncing import Sync, lag_json
 from coordinator.trail import GONE, NEVER, CannotStart, Trail, record_json
@@ -277,9 +278,14 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
         except HubUnreachable as error:
             silent = str(error)
         except TokenRefused:
-            if os.environ.get("AGENTCOM_TOKEN") or _alive(local):
+            if os.environ.get("AGENTCOM_TOKEN") or process_lives(local):
                 raise
     return _from_branch(ground, silent, tasks)
+
+
+def from_branch(ground: Ground) -> Picture:
+    """Read the branch of this clone without asking any hub, and without its tasks. Raises StoreError."""
+    return _from_branch(ground, "", Tasks(every=False))
 
 
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:
@@ -319,7 +325,8 @@ def hub_runs(ground: Ground) -> str | None:
 def _local_client(ground: Ground, local: Mapping[str, Any]) -> HubClient:
     url = str(local.get("url"))
     cert = local.get("tls_cert")
-    here = is_here(url) or _alive(local)  # an address of this machine may be somebody else's once the hub is gone
+    # an address of this machine may be somebody else's once the hub is gone
+    here = is_here(url) or process_lives(local)
     token = token_for(url, ground) or (ground.place.read_admin_token() if here else None)
     return HubClient(url, token, cert if isinstance(cert, str) else None, here=here)
 
@@ -330,17 +337,6 @@ def token_for(url: str, ground: Ground | None) -> str | None:
     if named:
         return named
     return ground.place.read_admin_token() if ground is not None and is_here(url) else None
-
-
-def _alive(local: Mapping[str, Any]) -> bool:
-    """Tell whether the process that wrote hub.json may still be there."""
-    try:
-        os.kill(int(local["pid"]), 0)
-    except (KeyError, TypeError, ValueError, ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Picture:

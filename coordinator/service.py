@@ -54,6 +54,7 @@ from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Presence
 from coordinator.web.routes import all_routes
 from coordinator.web.sockets import Sessions
+from coordinator.wire.notify import Herald
 from dashboard import pages
 from dashboard.guard import Guard
 from dashboard.stream import STREAM, Stream
@@ -242,8 +243,10 @@ def _median(values: Collection[float]) -> float | None:
     return round(sorted(values)[len(values) // 2], 2) if values else None
 
 
-async def serve(options: Options, announce: Callable[[str], None]) -> None:
+async def serve(options: Options, announce: Callable[[str], None], herald: Herald | None = None) -> None:
     """Run one hub until SIGTERM or SIGINT; ``announce`` hears the URL once agents may connect.
+
+    ``herald`` tells the service manager that started this process, if one did.
 
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
@@ -259,7 +262,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, certificate, ground, arrival, lock, announce)
+        await _serve_locked(options, certificate, ground, arrival, lock, announce, herald or Herald())
     finally:
         lock.release()
 
@@ -279,6 +282,7 @@ async def _serve_locked(
     arrival: Arrival | None,
     lock: HubLock,
     announce: Callable[[str], None],
+    herald: Herald,
 ) -> None:
     refuse_occupied(ground)
     let_many_in()
@@ -359,8 +363,10 @@ async def _serve_locked(
             async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 doorplate.beat()
                 announce(url)
+                herald.ready(f"hub at {url}")
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            herald.stopping()
             sessions.shut()
             stream.close()
             hooks.stop()
@@ -371,6 +377,7 @@ async def _serve_locked(
             await postroom.close()
             results += await part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()
+            await herald.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -178,11 +178,12 @@ def _locked(config: "Config", once: bool, service: bool) -> int:
 def _run(config: "Config", holder: Path, once: bool, service: bool) -> int:
     import asyncio
 
+    from coordinator.wire.notify import Herald
     from sidecar.daemon import Daemon
     from sidecar.outbox import write_pid
 
     async def daemon() -> int:
-        return await Daemon(config, once=once, service=service).run()
+        return await Daemon(config, once=once, service=service, herald=Herald.of()).run()
 
     try:
         write_pid(holder)

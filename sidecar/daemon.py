@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from coordinator.wire.frames import TaskAssign
+from coordinator.wire.notify import Herald
 from sidecar.client import Beat, Client
 from sidecar.config import Config, runtime_of
 from sidecar.core import Core, Settings
@@ -49,8 +50,18 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 class Daemon:
     """One running sidecar."""
 
-    def __init__(self, config: Config, *, once: bool = False, service: bool = False, beat: Beat | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        once: bool = False,
+        service: bool = False,
+        beat: Beat | None = None,
+        herald: Herald | None = None,
+    ) -> None:
         runtime = config.runtime
+        self._config = config
+        self._herald = herald or Herald()
         self._inbox: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._outbox = Outbox(config.state_dir, config.results_dir)
         self._outbox.prepare()
@@ -104,6 +115,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
+        self._herald.ready(f"sidecar of {self._config.agent_id} for {self._config.hub_url}")
         code = await self._perform_all(core.handle(restored, time.monotonic()))
         client = asyncio.create_task(self._client.run(), name="client")
         try:
@@ -112,9 +124,11 @@ class Daemon:
             await self._client.flush()
             return code
         finally:
+            self._herald.stopping()
             client.cancel()
             await asyncio.gather(client, return_exceptions=True)
             await self._runner.close()
+            await self._herald.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
