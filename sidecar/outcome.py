@@ -1,4 +1,4 @@
-"""What a run amounts to: from the result file, the exit and the last output to ``Success`` or ``Failure``.
+"""What a run amounts to: from the result file, the exit and the last output to ``Success``, ``Failure`` or ``Blocked``.
 
 Pure. An exit code of 0 alone is never success: the agent has to say so in its result file (DESIGN 6).
 """
@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from coordinator.wire import plain
 from coordinator.wire.frames import FailureClass
-from sidecar.values import Failure, Outcome, Success
+from sidecar.values import Blocked, Failure, Outcome, Success
 
 #: A run that ends without any output within this many seconds never really began: the environment is wrong.
 EARLY_DEATH_S = 10.0
@@ -21,6 +21,8 @@ TAIL_BYTES = 4096
 RESULT_BYTES = 1024 * 1024
 #: Longest error text that is sent, in characters.
 ERROR_CHARS = 4000
+#: Longest question that is sent, in characters; the hub keeps as many.
+QUESTION_CHARS = 8192
 
 _CLASSES: dict[str, FailureClass] = {name: name for name in get_args(FailureClass)}
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -67,6 +69,8 @@ def read_result(data: bytes, tail: str = "") -> Outcome:
     tokens = raw.get("tokens_used")
     if status == "success":
         return Success(_cut(raw), tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None)
+    if status == "blocked" and (question := raw.get("question") or raw.get("reason")):
+        return Blocked(str(question)[:QUESTION_CHARS])
     text = raw.get("error") or raw.get("reason") or raw.get("summary") or f"the result file says status {status!r}"
     return Failure(
         str(text)[:ERROR_CHARS],

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.wire import plain
-from coordinator.wire.frames import TaskAssign, TaskUpdated
+from coordinator.wire.frames import TaskAssign
 from sidecar import launch
 from sidecar.core import STOPPED_DURING_RUN
 from sidecar.events import Ended
 from sidecar.outbox import Outbox
-from sidecar.outcome import TAIL_BYTES, Exit, clean, judge, read_result
+from sidecar.outcome import QUESTION_CHARS, TAIL_BYTES, Exit, clean, judge, read_result
 from sidecar.packet import build, overhead_tokens
 from sidecar.runtimes.catalogue import Runtime
-from sidecar.values import Failure, Key, Outcome, Success, key_of
+from sidecar.spool import Spool
+from sidecar.values import Blocked, Failure, Key, Outcome, Success, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -93,18 +94,14 @@ class Runner:
         tasks = [run.task for run in self._runs.values() if run.task]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def update(self, key: Key, frame: TaskUpdated) -> None:
-        """Append a change of the task to updates.jsonl beside the packet. Raises OSError."""
-        folder = self._outbox.folder(key)
-        with (folder / "updates.jsonl").open("a", encoding="utf-8") as file:
-            file.write(frame.encode() + "\n")
-
     def recover(self, assignment: TaskAssign) -> Outcome | None:
         """Make sure that nothing of a run cut off by a crash is alive, then return the result that it left, if any."""
         key = key_of(assignment)
         end_leftovers(self._outbox.folder(key))
         result = self._result(key)
-        return None if result is None else _with_overhead(read_result(result, self._tail(key)), assignment)
+        if result is None:
+            return self._open_question(key)
+        return _with_overhead(read_result(result, self._tail(key)), assignment)
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
@@ -132,7 +129,11 @@ class Runner:
         result = await asyncio.to_thread(self._result, key)
         if run.kill.is_set():
             # A result that was complete before the kill is still the agent's word.
-            return _with_overhead(read_result(result), assignment) if result and _is_json(result) else None
+            if result and _is_json(result):
+                return _with_overhead(read_result(result), assignment)
+            return await asyncio.to_thread(self._open_question, key)
+        if result is None and end.code is not None and (question := await asyncio.to_thread(self._open_question, key)):
+            return question
         output = await asyncio.to_thread(self._raw_tail, key)
         return _with_overhead(judge(end, result, output), assignment)
 
@@ -150,6 +151,7 @@ class Runner:
         self._outbox.mark_started(key)
         return {
             **_without(os.environ, self._settings.secrets),
+            "PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent))),
             **self._settings.env,
             "AGENTCOM_PROFILE": self._settings.profile,
             "AGENTCOM_TASK_ID": key.task_id,
@@ -232,6 +234,11 @@ class Runner:
         if len(data) > RESULT_FILE_BYTES:
             return json.dumps({"status": "failed", "error": f"the result file is over {RESULT_FILE_BYTES} B"}).encode()
         return data
+
+    def _open_question(self, key: Key) -> Blocked | None:
+        """Return what an attempt that left no result has asked and got no answer to."""
+        question = Spool(self._outbox.folder(key)).open_question()
+        return None if question is None else Blocked(question[:QUESTION_CHARS])
 
     def _tail(self, key: Key) -> str:
         return clean(self._raw_tail(key))
