@@ -277,6 +277,16 @@ def test_an_answer_that_was_lost_with_the_session_is_said_again_to_the_agent_tha
     assert (again.answer, again.changed) == ("left", {"answer_number": 1})
 
 
+def test_a_second_question_answered_in_the_same_words_is_a_second_answer() -> None:
+    world = World().reach(State.BLOCKED)
+    for _ in range(2):
+        world.say("a", Blocked(T, 1, "which one?"))
+        world.handle(Asked(Event.ANSWER, T, PERSON, "left"))
+        assert world.state() is State.WORKING
+    (last,) = [message for message in world.said_to("a") if isinstance(message, Updated)]
+    assert last.changed == {"answer_number": 2}
+
+
 def test_a_question_of_another_agent_frees_its_slot_and_the_answer_prefers_it() -> None:
     world = World().reach(State.BLOCKED, features=frozenset())
     world.want(Spec("t-2", "other"))
