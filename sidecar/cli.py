@@ -59,6 +59,19 @@ def run(config_file: Path, once: bool, service: bool) -> None:
     sys.exit(_locked(config, once, service))
 
 
+@commands.command()
+@click.option("--task-file", metavar="FILE", help="The task's task.md, where AGENTCOM_TASK_FILE is not passed on.")
+def mcp(task_file: str | None) -> None:
+    """Serve the task in hand to an agent, as an MCP server on stdin and stdout."""
+    try:
+        from sidecar.mcp import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "mcp":
+            raise
+        raise _Ends("the MCP server needs one more package: pip install 'agentcom[mcp]'", EXIT_CONFIG) from error
+    serve(task_file)
+
+
 def _locked(config: "Config", once: bool, service: bool) -> int:
     """Run while holding this identity's lock, so that no second sidecar uses the same state."""
     from filelock import FileLock, Timeout
