@@ -5,7 +5,7 @@ token, and the daemon, which looks into the folder while the attempt is in hand.
 before a function returns. The standard library only, because a command of the agent's starts with it.
 
     confirmed               the agent has taken the work up
-    reports/TIME-PID-KIND.json   progress and notes, until they are read; questions, which stay
+    reports/N-PID-KIND.json progress and notes, until they are read; questions, which stay
     result.json             its last word
     updates.jsonl           one line for each change of the task and each answer, as they came
     requests/ID.json        what it wants from the hub, until that is done
@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +72,8 @@ class Spool:
 
     def say(self, kind: str, **fields: Any) -> str:
         """Leave one report for the sidecar; return its name."""
-        name = f"{time.time_ns():020}-{os.getpid()}"
-        self._write("reports", f"{name}-{kind}", fields)
+        name = f"{self._next('reports')}-{kind}"
+        self._write("reports", name, fields)
         return name
 
     def ask(self, question: str) -> int:
@@ -101,7 +100,7 @@ class Spool:
 
     def request(self, body: Mapping[str, Any]) -> Request:
         """Ask the sidecar for something at the hub."""
-        request = Request(f"{time.time_ns():020}-{os.getpid()}", body)
+        request = Request(self._next("requests", "replies"), body)
         self._write("requests", request.name, body)
         return request
 
@@ -184,6 +183,11 @@ class Spool:
         (self.folder / where).mkdir(mode=0o700, exist_ok=True)
         data = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
         write_durably(self.folder / where / f"{name}.json", data)
+
+    def _next(self, *folders: str) -> str:
+        """Return a name above all in these folders: clocks jump, and the order of words must not."""
+        newest = max((name.partition("-")[0] for where in folders for name in self._names(where)), default="0")
+        return f"{int(newest) + 1 if newest.isdecimal() else 1:08}-{os.getpid()}"
 
     def _names(self, where: str) -> list[str]:
         try:

@@ -126,6 +126,13 @@ def test_a_question_is_asked_once_and_open_until_it_is_answered(folder, report):
     assert spool.look() == [Question("which broom?")]
 
 
+def test_the_newest_question_is_the_open_one_whatever_the_clock_does(folder, report, monkeypatch):
+    for hour in (9, 8, 7):
+        monkeypatch.setattr("time.time_ns", lambda hour=hour: hour * 3600 * 10**9)
+        report("ask", f"is it {hour}?")
+    assert Spool(folder).open_question() == "is it 7?"
+
+
 def test_ask_and_wait_prints_the_answer(folder, report):
     report("ask", "which broom?")
     Spool(folder).update(ANSWER)

@@ -321,6 +321,28 @@ def test_an_acceptance_that_was_not_acked_is_said_again_in_the_next_session(work
     assert working.online() == []
 
 
+def test_a_result_is_delivered_days_later_also_by_another_process(working):
+    working.do(Closed())
+    working.do(Ended(Key("t-1", 1), DONE))
+    working.later(3 * 86_400)
+    again = Bench(working.core.queue)
+    again.later(4 * 86_400)
+    assert TaskComplete in kinds(again.online())
+
+
+def test_a_sleep_of_hours_is_caught_up_with_by_one_word_each(working):
+    working.do(Questioned(Key("t-1", 1), "which one?"))
+    assert kinds(working.later(8 * 3_600)) == [TaskProgress, TaskBlocked]
+    assert working.later(1) == []
+
+
+def test_a_clock_that_stands_still_or_goes_back_sends_nothing_twice(working):
+    working.later(60)
+    assert working.later(0) == []
+    assert working.later(-30) == []
+    assert kinds(working.later(90)) == [TaskProgress]
+
+
 # --- what the agent says --------------------------------------------------------------------------------------------
 
 T1 = Key("t-1", 1)

@@ -19,13 +19,20 @@ from support.deadly import around, file_of
 #: What one attempt consists of, from the frame that brings it to the answer for its result, in this order.
 STEPS = (
     *("assignment received", "assignment decided"),
-    *("accepted fsynced", "accepted renamed", "accepted persisted", "task_accepted sent"),
-    *("running fsynced", "running renamed", "running persisted"),
+    *("accepted fsynced", "accepted renamed", "accepted folder fsynced", "accepted persisted", "task_accepted sent"),
+    *("running fsynced", "running renamed", "running folder fsynced", "running persisted"),
     *("packet laid out", "started fsynced", "started renamed", "attempt folder fsynced", "results folder fsynced"),
     *("launcher begun", "task_progress sent"),
     *("end received", "end decided"),
-    *("result fsynced", "result renamed", "result persisted", "task_complete sent"),
-    *("ack received", "ack decided", "forgotten fsynced", "forgotten renamed", "forgotten persisted"),
+    *("result fsynced", "result renamed", "result folder fsynced", "result persisted", "task_complete sent"),
+    *(
+        "ack received",
+        "ack decided",
+        "forgotten fsynced",
+        "forgotten renamed",
+        "forgotten folder fsynced",
+        "forgotten persisted",
+    ),
 )
 #: What every start begins with, whatever there is to recover.
 RESTORED = "restored decided"
@@ -62,7 +69,8 @@ class Fate:
         """Something was done to a file; saving the queue has names of its own."""
         text = os.fsdecode(path)  # type: ignore[arg-type]
         if self.saving and Path(text).is_dir() and not text.endswith("/results"):
-            return  # the state folder: nothing is left of that save but to return
+            self.moment(f"{self.saving} folder fsynced")
+            return
         name = next((name for pattern, name in _NAMES if pattern.search(text)), text)
         name = self.saving if name == "queue" else name
         self.moment(f"{name} {done}" if name else "")

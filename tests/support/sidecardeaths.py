@@ -111,9 +111,9 @@ class DeathStage(CrashStage):
         assert self.kept() == set(tasks)
 
     def every_task_is_ended_once(self, patience: float) -> None:
-        """Wait for the end of everything wanted, then fail if one is lost, done by two attempts, or not answered for.
+        """Wait for the end of everything wanted, then fail if one is lost, ended twice, or not answered for.
 
-        A wire may make the hub give an attempt up that goes on all the same: then its result is an orphan, kept for people,
+        A wire may make the hub give up an attempt that goes on: then its result is an orphan, kept for people,
         and the work was done twice; what may not be is a task that ends twice, or a result that nobody has.
         """
         wait_until(self.all_ended, "the end of all tasks, and an answer for every result", patience)
