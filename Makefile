@@ -65,7 +65,7 @@ schemas: $(STAMP) ## write docs/schemas from the models of people's files
 fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minutes); FUZZ=N for another number
 	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
 
-crash: $(STAMP) ## kill -9 at every step, 200 times at random, beside git gc (about 30 minutes); KILLS=N for another number
+crash: $(STAMP) ## kill -9 of hub and sidecar at every step and at random, beside git gc (about 45 minutes); KILLS=N for another number
 	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
 
 power: $(STAMP) ## 50 power cuts for each engine on a disk of its own (needs root, says when it cannot); CUTS=N for another number
@@ -85,6 +85,8 @@ bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.startup --quick
 	@echo
 	@$(BIN)/python -m benchmarks.gateway --quick
+	@echo
+	@$(BIN)/python -m benchmarks.sidecar --quick
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

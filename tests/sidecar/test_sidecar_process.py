@@ -389,7 +389,8 @@ async def test_a_hub_that_goes_silent_is_left_and_found_again(hub, tmp_path):
 async def test_starting_loads_no_web_server_and_no_git_library():
     code = (
         "import sys, sidecar.cli, sidecar.daemon\n"
-        "sys.exit(' '.join(m for m in ('flask', 'uvicorn', 'git', 'rich') if m in sys.modules) or 0)\n"
+        "heavy = 'flask uvicorn git rich mcp ruamel watchdog'\n"
+        "sys.exit(' '.join(name for name in heavy.split() if name in sys.modules) or 0)\n"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
