@@ -6,18 +6,21 @@ all. It decides nothing about tasks.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sidecar.events import Questioned, Reported
 from sidecar.outcome import QUESTION_CHARS
 from sidecar.relay import Relay
-from sidecar.spool import Progress, Spool
+from sidecar.spool import Progress, Request, Spool
 from sidecar.values import Key
 
 logger = logging.getLogger(__name__)
 
 #: Pause between two looks, in seconds.
 LOOK_EVERY_S = 0.25
+#: Pause before a reply that the disk refused is written again, in seconds.
+DISK_RETRY_S = 1.0
 
 
 class Listener:
@@ -64,10 +67,26 @@ class Listener:
     async def _serve(self, key: Key, spool: Spool) -> None:
         """Relay one request after the other; a hub that is slow holds up nothing else."""
         while True:
-            try:
-                for request in await asyncio.to_thread(lambda: list(spool.requests())):
-                    reply = await asyncio.to_thread(self._relay.perform, key, request)
-                    await asyncio.to_thread(spool.answer, request, reply)
-            except OSError as error:
-                logger.warning("%s: requests cannot be answered: %s", key, error)
+            for request in await asyncio.to_thread(self._requests, key, spool):
+                reply = await asyncio.to_thread(self._relay.perform, key, request)
+                await self._answer(key, spool, request, reply)
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _requests(self, key: Key, spool: Spool) -> list[Request]:
+        try:
+            return list(spool.requests())
+        except OSError as error:
+            logger.warning("%s: a request cannot be answered: %s", key, error)
+            return []
+
+    async def _answer(self, key: Key, spool: Spool, request: Request, reply: Mapping[str, Any]) -> None:
+        """Leave a reply, however long the disk refuses: what is done at the hub must not be done again for that."""
+        complained = False
+        while True:
+            try:
+                return await asyncio.to_thread(spool.answer, request, reply)
+            except OSError as error:
+                if not complained:
+                    logger.warning("%s: a request cannot be answered: %s", key, error)
+                complained = True
+                await asyncio.sleep(DISK_RETRY_S)

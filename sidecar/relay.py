@@ -19,7 +19,7 @@ from sidecar.values import Key
 
 #: How long one answer of the hub may take, and how much of it is read.
 WITHIN_S = 10.0
-MOST_BYTES = 4 * 1024 * 1024
+MOST_BYTES = 1024 * 1024
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: What a proposal may say; the rest is the hub's.
 _PROPOSAL = ("title", "description", "priority", "needed_capabilities", "depends_on", "repo", "base")

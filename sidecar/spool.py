@@ -147,7 +147,8 @@ class Spool:
         for name in [name for name in names if not name.endswith(_QUESTION)][:FILES_AT_ONCE]:
             path = self.folder / "reports" / name
             said = _read(path) or {}
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
             percent = _number(said.get("progress"), percent)
             tokens = _number(said.get("tokens"), tokens)
             if isinstance(said.get("note"), str):
@@ -208,11 +209,13 @@ def _read(path: Path) -> dict[str, Any] | None:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(handle, "rb") as file:  # noqa: PTH123 - a handle, opened so that a pipe cannot make anybody wait
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return None
-        try:
+        with open(handle, "rb", closefd=False) as file:  # a handle: a pipe makes nobody wait
             found = json.loads(file.read(FILE_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return None
+    except (OSError, ValueError, RecursionError):
+        return None
+    finally:
+        os.close(handle)
     return found if isinstance(found, dict) else None

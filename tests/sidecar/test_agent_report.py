@@ -211,6 +211,7 @@ def test_what_is_no_report_is_passed_over_and_makes_nobody_wait(folder, report):
     report("progress", "10")
     os.mkfifo(folder / "reports" / "00-progress.json")
     (folder / "reports" / "01-progress.json").write_text("[1]")
+    (folder / "reports" / "04-progress.json").mkdir()
     (folder / "reports" / "02-progress.json").write_text('{"progress": true, "note": 5, "tokens": 1e400}')
     (folder / "reports" / "03-question.json").write_text('{"question": 5}')
     assert Spool(folder).look() == [Progress(10.0)]
