@@ -49,8 +49,7 @@ quick: $(STAMP) ## the quick tests
 	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power"
 
 slow: $(STAMP) ## the tests with real processes: acceptance, crashes
-	@$(BIN)/pytest -m slow tests/acceptance tests/crash
-	@$(BIN)/pytest -n $(JOBS) -m slow --ignore=tests/acceptance --ignore=tests/crash
+	@$(BIN)/pytest -n $(JOBS) -m slow
 
 format: $(STAMP) ## format the code
 	@$(BIN)/ruff format --quiet .

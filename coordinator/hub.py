@@ -35,6 +35,7 @@ from coordinator.core.events import (
     Tick,
     Woken,
 )
+from coordinator.core.policy import Policy
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Spec, Task
@@ -191,6 +192,11 @@ class Hub:
     def tip(self) -> str | None:
         """The last commit that is on disk."""
         return self._flusher.tip
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.core.memory.policy
 
     @property
     def read_only(self) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator import __version__
+from coordinator.core.events import Record
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
@@ -29,6 +30,7 @@ from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
 from coordinator.ports import Conflict, Fatal
+from coordinator.reviewing import Reviewer, make_reviewer
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
@@ -87,6 +89,7 @@ class HubView:
         housekeeping: Housekeeping,
         syncer: Syncer | None = None,
         postroom: Postroom | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self._hub = hub
         self._syncer = syncer
@@ -94,6 +97,7 @@ class HubView:
         self._started_at = started_at
         self._lookout = lookout
         self._housekeeping = housekeeping
+        self._reviewer = reviewer
         self._postroom = postroom
 
     def now(self) -> Now:
@@ -127,8 +131,9 @@ class HubView:
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
         )
         trouble = "" if self._postroom is None else self._postroom.trouble
+        reviews = () if self._reviewer is None else self._reviewer.problems
         mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
-        return [asdict(problem) for problem in (*remote, *self._hub.problems, *keeping, *mail)]
+        return [asdict(problem) for problem in (*remote, *self._hub.problems, *reviews, *keeping, *mail)]
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -229,7 +234,9 @@ async def _serve_locked(
         agents = hub.core.memory.agents
         door = Doorkeeper(agents, token)
         postroom = make_postroom(hub, ground)
-        hub.told = postroom.notice
+        reviewer = make_reviewer(hub, ground)
+        stack.callback(reviewer.close)
+        hub.told = _all_of(postroom.notice, reviewer.hears)
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
         hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
@@ -246,6 +253,7 @@ async def _serve_locked(
             doorplate.beat()
             lookout.beat()
             hub.glance()
+            reviewer.beat()
             if syncer is not None:
                 syncer.beat()
 
@@ -255,7 +263,7 @@ async def _serve_locked(
             lambda: hub.figures.commits,
             lambda: hub.read_only is None and lock.still_ours(),
         )
-        view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom)
+        view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom, reviewer)
         bridge = Bridge(asyncio.get_running_loop())
         routes = (
             api_schemas.blueprint(__version__),
@@ -271,6 +279,7 @@ async def _serve_locked(
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
+        ends.add(asyncio.create_task(reviewer.run(), name="reviews"))
         if syncer is not None:
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
@@ -292,6 +301,16 @@ async def _serve_locked(
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+def _all_of(*hearers: Callable[[Record], None]) -> Callable[[Record], None]:
+    """Return what lets everybody hear of a record."""
+
+    def tell(record: Record) -> None:
+        for hear in hearers:
+            hear(record)
+
+    return tell
 
 
 def _names(ground: Ground) -> str:

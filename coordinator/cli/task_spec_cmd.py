@@ -149,7 +149,7 @@ def _values(options: Mapping[str, Any]) -> "dict[str, Value]":
             value = [text for text in value if text.strip()]
             value = tuple(value) if key == "labels" else value
         elif key == "review":
-            value = "required" if value else None
+            value = "required" if value else "none"
         values[key] = value if value or value is False or key == "title" else None
     return values
 

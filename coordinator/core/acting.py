@@ -296,7 +296,10 @@ class Step:
         self.tell_of(agent_id, task)
         self.memory.set_live(agent_id, resent=again)
         waited = 0.0 if ready_mono is None else self.now.mono - ready_mono
-        self.send(agent_id, Assign(task, self.now.wall - round(1000 * waited)))
+        policy = self.memory.policy
+        repo = policy.repo_of(task.spec.repo, task.spec.kind)
+        target = policy.repos.get(repo) if repo else None
+        self.send(agent_id, Assign(task, self.now.wall - round(1000 * waited), repo, target))
         if task.state is State.ASSIGNED:
             accept = self.memory.policy.timeouts.accept
             patience = accept if self.memory.agents[agent_id].features else max(accept, ACCEPT_OLD_CLIENT)

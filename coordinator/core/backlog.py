@@ -64,7 +64,7 @@ class Item:
     kind: str | None = None
     due: int | None = None
     timeout_s: float | None = None
-    review: bool = False
+    review: bool | None = None
     acceptance: tuple[str, ...] = ()
     digest: str = ""
     valid: bool = True

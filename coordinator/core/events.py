@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from coordinator.core.agent import AgentRecord, AgentSpec, Session
 from coordinator.core.machine import Event
-from coordinator.core.policy import Lane, Policy
+from coordinator.core.policy import Lane, Policy, RepoTarget
 from coordinator.core.task import Spec, Task
 
 
@@ -200,13 +200,15 @@ class Said:
 class Asked:
     """What a person asks of one task directly (not through a file): one row of the table by name.
 
-    ``text`` is the answer, the reviewer's note or the reason.
+    ``text`` is the answer, the reviewer's note or the reason; ``merged`` the commit that brought approved work into its
+    base branch.
     """
 
     event: Event
     task: str
     by: Actor
     text: str = ""
+    merged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +243,15 @@ Happening = Started | Observed | Connected | Disconnected | Said | Asked | Agent
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later."""
+    """``ready_at`` (ms) is when the task was runnable and its agent free, whichever came later.
+
+    ``repo`` is the name of the repository that the work is for, ``target`` where it is, as far as the policy says.
+    """
 
     task: Task
     ready_at: int = 0
+    repo: str | None = None
+    target: RepoTarget | None = None
 
 
 AckStatus = Literal["accepted", "complete", "failed", "retried", "dead_letter", "rejected", "blocked"]

@@ -272,14 +272,15 @@ def answer(step: Step, task: Task, by: Actor, text: Answer) -> None:
         step.tell_answer(owner, after)
 
 
-def decide(step: Step, task: Task, by: Actor, decision: Decision) -> None:
+def decide(step: Step, task: Task, by: Actor, decision: Decision, merged: str | None = None) -> None:
     """Take a verdict on a result in review; one on another generation, or the same again, changes nothing."""
     if task.state is not State.IN_REVIEW or decision.generation != task.status.generation:
         return
     if decision in task.status.reviews:
         return
     event = Event.APPROVED if decision.approve else Event.CHANGES_ASKED
-    step.apply(event, task, by, decision=decision, reason=decision.note or ("approved" if decision.approve else ""))
+    reason = decision.note or ("approved" if decision.approve else "")
+    step.apply(event, task, by, decision=decision, merged=merged, reason=reason)
 
 
 def _gone(step: Step, seen: Observed, task: Task) -> None:

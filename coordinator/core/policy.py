@@ -59,6 +59,18 @@ class Retries:
     backoff_max: float = 600.0
 
 
+class Reviews(StrEnum):
+    """Which results wait for a person when their task says nothing: those with a repository, all, none."""
+
+    WITH_REPO = "with_repo"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+#: What ``repo`` and ``default_repo`` say where there is no repository.
+NO_REPO = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class RepoTarget:
     """One repository that tasks may name with ``repo:``."""
@@ -89,4 +101,16 @@ class Policy:
     limits: Limits = Limits()
     suspend: bool = False
     proposals: str = "hold"
+    review: Reviews = Reviews.WITH_REPO
     blob: str = ""
+
+    def repo_of(self, named: str | None, kind: str | None) -> str | None:
+        """Return the repository of a task by what it names; notes that name none have none."""
+        repo = named or (None if kind == "note" else self.default_repo)
+        return None if repo == NO_REPO else repo
+
+    def wants_review(self, asked: bool | None, repo: str | None) -> bool:
+        """Tell whether a person must approve the result of a task in ``repo``; ``asked`` is its own word, if any."""
+        if asked is not None:
+            return asked
+        return self.review is Reviews.ALWAYS or (self.review is Reviews.WITH_REPO and repo is not None)

@@ -245,7 +245,7 @@ def _asked(step: Step, event: Asked) -> None:
             observing.answer(step, task, event.by, Answer(generation, event.text))
         case Event.APPROVED | Event.CHANGES_ASKED:
             approve = event.event is Event.APPROVED
-            observing.decide(step, task, event.by, Decision(generation, approve, event.text))
+            observing.decide(step, task, event.by, Decision(generation, approve, event.text), event.merged)
         case Event.RERUN:
             spec = step.memory.later.get(task.id)
             step.apply(Event.RERUN, task, event.by, spec=spec, reason=f"rerun asked by {event.by.name}")

@@ -49,6 +49,10 @@ class Cause:
     keeps_slot: bool = False
     #: The agent gave "busy" to a repeated assign and cannot say what it holds: it means "I hold it".
     holds_it: bool = False
+    #: A person must approve the result before it counts.
+    review: bool = False
+    #: The commit that brought approved work into its base branch.
+    merged: str | None = None
 
 
 def backoff_ms(retries: Retries, retry_count: int) -> int:
@@ -212,7 +216,7 @@ def park_late(task: Task, cause: Cause) -> Task:
 def finish(task: Task, cause: Cause) -> Task:
     """End an attempt with success: done, or waiting for a person's review."""
     refunded = _refunded(task.status)
-    if not task.spec.review:
+    if not cause.review:
         return _finished(task, cause, State.DONE, result=cause.result, retry_count=refunded, question=None)
     status = task.status
     return evolve(
@@ -309,6 +313,7 @@ def rerun(task: Task, cause: Cause) -> Task:
             orphaned=False,
             reason=cause.reason,
             result=None,
+            merged=None,
             rerun=task.spec.rerun,
         ),
     )
@@ -316,7 +321,7 @@ def rerun(task: Task, cause: Cause) -> Task:
 
 def approve(task: Task, cause: Cause) -> Task:
     reviews = task.status.reviews if cause.decision is None else (*task.status.reviews, cause.decision)
-    return _finished(task, cause, State.DONE, reviews=reviews)
+    return _finished(task, cause, State.DONE, reviews=reviews, merged=cause.merged)
 
 
 def ask_changes(task: Task, cause: Cause) -> Task:

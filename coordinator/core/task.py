@@ -71,7 +71,8 @@ class Spec:
     """What people want: one ``tasks/<id>.yaml``, one backlog item or one API call.
 
     ``blob`` is the git blob id of the text it was read from and serves as its revision; ``where`` names that text for
-    people (``tasks/t-1.yaml``, ``BACKLOG.md:12``). ``done`` and ``cancel`` are words of people: ``[x]`` and ``[-]``.
+    people (``tasks/t-1.yaml``, ``BACKLOG.md:12``). ``review`` None leaves it to the policy. ``done`` and ``cancel`` are
+    words of people: ``[x]`` and ``[-]``.
     """
 
     id: str
@@ -85,7 +86,7 @@ class Spec:
     timeout_s: float | None = None
     deadline: int | None = None
     not_before: int | None = None
-    review: bool = False
+    review: bool | None = None
     hold: bool = False
     cancel: bool = False
     done: bool = False
@@ -148,7 +149,8 @@ class Status:
     """What is: one ``status/open/<id>.yaml``, written only by the hub.
 
     ``last_owner`` on a queued task is the agent that the hub took it from and whose late word still counts (DESIGN 4);
-    an attempt that its agent ended itself clears it. ``orphans`` are the generations whose stale result was kept.
+    an attempt that its agent ended itself clears it. ``merged`` is the commit by which the work came into its base
+    branch, once the hub has seen that. ``orphans`` are the generations whose stale result was kept.
     ``spec`` is the blob that the current attempt was given or, while queued, the one in force.
     """
 
@@ -170,6 +172,7 @@ class Status:
     question: str | None = None
     answers: tuple[Answer, ...] = ()
     reviews: tuple[Decision, ...] = ()
+    merged: str | None = None
     orphaned: bool = False
     held: bool = False
     deleted: bool = False

@@ -339,7 +339,18 @@ def _complete(step: Step, speech: _Speech, word: Complete) -> None:
         result = dict(word.result)
         if word.tokens is not None:
             result["tokens_used"] = word.tokens
-        step.apply(Event.COMPLETE, task, speech.by, agent=speech.agent, end=End.DONE, result=result, own_word=True)
+        policy, spec = step.memory.policy, task.spec
+        review = policy.wants_review(spec.review, policy.repo_of(spec.repo, spec.kind))
+        step.apply(
+            Event.COMPLETE,
+            task,
+            speech.by,
+            agent=speech.agent,
+            end=End.DONE,
+            result=result,
+            own_word=True,
+            review=review,
+        )
         live = step.memory.agents[speech.agent].live
         tokens = result.get("tokens_used")
         step.memory.set_live(

@@ -76,6 +76,8 @@ def emit_status(status: Status, result_file: str = "") -> bytes:
         out.extend(_block("question:", status.question, 2))
     _parts(out, "answers", map(_answer, status.answers))
     _parts(out, "reviews", map(_decision, status.reviews))
+    if status.merged is not None:
+        _hex(out, "merged", status.merged)
     _flag(out, "orphaned", status.orphaned)
     _flag(out, "held", status.held)
     _flag(out, "deleted", status.deleted)
@@ -119,8 +121,8 @@ def _spec_lines(spec: Spec, origin: Origin | None) -> Lines:
         out.append(f"timeout: {write_duration(spec.timeout_s)}")
     _time(out, "deadline", spec.deadline)
     _time(out, "not_before", spec.not_before)
-    if spec.review:
-        _put(out, "review", "required")
+    if spec.review is not None:
+        _put(out, "review", "required" if spec.review else "none")
     _flag(out, "hold", spec.hold)
     _flag(out, "cancel", spec.cancel)
     _flag(out, "done", spec.done and origin is not None)

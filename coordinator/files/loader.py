@@ -111,6 +111,7 @@ def load_policy(path: str, data: bytes, blob: str) -> Policy | Problems:
         limits=Limits(bounds.total, bounds.repo),
         suspend=file.suspend,
         proposals=file.proposals,
+        review=file.review,
         blob=blob,
     )
 
@@ -147,6 +148,7 @@ def load_status(path: str, data: bytes, result: bytes | None = None) -> Status |
         question=file.question,
         answers=tuple(Answer(part.generation, part.text) for part in file.answers),
         reviews=tuple(map(_decision, file.reviews)),
+        merged=file.merged,
         orphaned=file.orphaned,
         held=file.held,
         deleted=file.deleted,

@@ -161,8 +161,7 @@ def _ids(value: str) -> tuple[str, ...]:
 
 
 def _required(value: str) -> bool:
-    convert.choice("required")(value)
-    return True
+    return convert.choice("required", "none")(value) == "required"
 
 
 #: key of a ``key:value`` word -> (field of Item, reader of the value).

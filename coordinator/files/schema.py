@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.core.agent import Role
 from coordinator.core.machine import State
-from coordinator.core.policy import Lane
+from coordinator.core.policy import Lane, Reviews
 from coordinator.core.task import RESERVED_IDS, End, Origin, Priority
 from coordinator.files import convert, limits
 from coordinator.files.convert import kind_of, wrong
@@ -175,6 +175,7 @@ LaneWord = Annotated[Lane, BeforeValidator(_lane), _one_of(*Lane)]
 Proposals = Annotated[
     str, BeforeValidator(convert.choice("hold", "queue", "refuse")), _one_of("hold", "queue", "refuse")
 ]
+ReviewsWord = Annotated[Reviews, BeforeValidator(_enum(Reviews)), _one_of(*Reviews)]
 Root = Annotated[str, BeforeValidator(_root), _any_text(pattern=_IS_FOLDER, maxLength=limits.WORD_CHARS)]
 Sha256 = Annotated[
     str,
@@ -240,7 +241,7 @@ class TaskFile(Model):
     timeout: Duration | None = _key("How long one attempt may take: a number and s, m, h or d.", None)
     deadline: Deadline | None = _key("When it must be done; a bare date ends that day, UTC.", None)
     not_before: Time | None = _key("It waits until then; a bare date begins that day, UTC.", None)
-    review: Review = _key("required: a person approves the result before it counts.", False)
+    review: Review | None = _key("required: a person approves the result before it counts; none: nobody does.", None)
     hold: Bool = _key("true: it waits until the line is deleted.", False)
     cancel: Bool = _key("true: it is given up.", False)
     rerun: Rerun = _key("Raise the number to run a finished task again.", 0)
@@ -319,11 +320,14 @@ class PolicyFile(Model):
     retries: RetriesPart | None = _key("What happens after a failure.", None)
     lanes: Named[LaneWord] = Field(default_factory=dict, description="Headings of BACKLOG.md besides the usual ones.")
     default_lane: LaneWord = _key("The lane of a BACKLOG.md without any heading.", Lane.DRAFT)
-    repos: Named[RepoPart] = Field(default_factory=dict, description="Repositories by name. No effect yet.")
+    repos: Named[RepoPart] = Field(
+        default_factory=dict, description="Repositories by name: where the work of tasks goes."
+    )
     default_repo: Name | None = _key("The name of the repository of a task that names none.", None)
     limits: LimitsPart | None = _key("How many tasks run at once.", None)
     suspend: Bool = _key("true: nothing new starts.", False)
     proposals: Proposals = _key("What happens to tasks that agents propose. No effect yet.", "hold")
+    review: ReviewsWord = _key("Whose results a person approves, where the task does not say.", Reviews.WITH_REPO)
 
 
 # --- the hub's own files --------------------------------------------------------------------------------------------
@@ -359,6 +363,7 @@ class StatusFile(Model):
     question: Text | None = None
     answers: Many[AnswerPart] = ()
     reviews: Many[DecisionPart] = ()
+    merged: Hex | None = None
     orphaned: Bool = False
     held: Bool = False
     deleted: Bool = False

@@ -77,9 +77,14 @@ def url_of(repo: Repo, name: str) -> str:
     return url_shown(repo, name)
 
 
+def url_fetched(repo: Repo, name: str) -> str:
+    """Return the address that a remote is fetched from as it is: it may hold credentials and is not for people."""
+    return _ask(repo, "remote", "get-url", name)
+
+
 def url_shown(repo: Repo, name: str) -> str:
     """Return the address of a remote as people may see it, whatever is wrong with it; empty when it has none."""
-    return address.shown(_ask(repo, "remote", "get-url", name))
+    return address.shown(url_fetched(repo, name))
 
 
 def clone(url: str, directory: Path) -> None:

@@ -63,6 +63,7 @@ def task_json(task: Task, why: Why | None) -> dict[str, Any]:
         "excluded": list(status.excluded),
         "reason": status.reason,
         "question": status.question,
+        "merged": status.merged,
         "orphaned": status.orphaned,
         "spec": status.spec,
         "result": None if status.result is None else dict(status.result),

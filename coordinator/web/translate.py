@@ -1,6 +1,7 @@
 """Between the wire and the core: frames to words, messages to frames. A pure mapping; it decides nothing."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from coordinator.core import events as core
@@ -136,8 +137,9 @@ def _assign(message: core.Assign) -> frames.TaskAssign:
         assigned_at=status.assigned_at or 0,
         ready_at=message.ready_at or None,
         needed_capabilities=list(spec.needed_capabilities),
-        repo=spec.repo,
-        base=spec.base,
+        repo=message.repo,
+        repo_url=None if message.target is None else message.target.url,
+        base=spec.base or (None if message.target is None else message.target.base),
         kind=spec.kind,
         deadline=spec.deadline,
         timeout_s=spec.timeout_s,
@@ -155,8 +157,15 @@ def context_of(task: Task) -> frames.Context:
             {"generation": review.generation, "approve": review.approve, "note": review.note}
             for review in status.reviews
         ],
+        branch=_branch(status.result),
         acceptance=list(task.spec.acceptance),
     )
+
+
+def _branch(result: Mapping[str, Any] | None) -> str | None:
+    """Return the branch that an earlier result left its work on."""
+    branch = (result or {}).get("branch")
+    return branch if isinstance(branch, str) and branch else None
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

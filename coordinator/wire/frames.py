@@ -116,7 +116,10 @@ class Context(BaseModel):
 
 
 class TaskAssign(Frame):
-    """``ready_at`` is when the task was runnable and its agent free; ``received_at`` is stamped by the receiver."""
+    """``ready_at`` is when the task was runnable and its agent free; ``received_at`` is stamped by the receiver.
+
+    ``repo_url`` is where ``repo`` is cloned from, when the policy says so.
+    """
 
     type: Literal["task_assign"] = "task_assign"
     task_id: str
@@ -130,6 +133,7 @@ class TaskAssign(Frame):
     received_at: int | None = None
     needed_capabilities: list[str] = Field(default_factory=list)
     repo: str | None = None
+    repo_url: str | None = None
     base: str | None = None
     kind: str | None = None
     deadline: int | None = None

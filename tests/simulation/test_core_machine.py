@@ -75,7 +75,7 @@ class CoreMachine(RuleBasedStateMachine):
         depends=st.sampled_from([(), ("t-0",), ("t-1",), ("t-2", "t-3")]),
         pin=st.sampled_from([None, None, "b"]),
         repo=st.sampled_from([None, None, "r"]),
-        review=st.booleans(),
+        review=st.none() | st.booleans(),
         origin=st.sampled_from([Origin.FILE, Origin.BACKLOG]),
     )
     def write(self, name, priority, needs, depends, pin, repo, review, origin) -> None:

@@ -1,0 +1,154 @@
+"""A hub sees by itself that work in review was merged, in its own repository and in others; or says why it cannot."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.hubs import SOON, look, running
+from support.repo import Clone, make_bare, make_repo
+
+from coordinator.core.agent import Session
+from coordinator.core.events import Accepted, Complete, Connected, Said
+from coordinator.core.machine import State
+from coordinator.core.policy import Policy, RepoTarget
+from coordinator.core.task import Spec, Status, Task
+from coordinator.files.problem import Problem
+from coordinator.ground import survey
+from coordinator.hub import Hub
+from coordinator.reviewing import Reviewer, Work, make_reviewer, work_of
+
+BRANCH = "loash/t-1-seven"
+AGENT = {"agents/loash.yaml": "name: Loash\n"}
+
+
+def seven(clone: Clone) -> str:
+    """Let the agent's work appear on a branch; return its commit."""
+    clone.git("switch", "--quiet", "-c", BRANCH)
+    commit = clone.commit({"seven.txt": "7\n"}, "Write seven", ("loash", "loash@agents.agentcom.invalid"))
+    clone.git("switch", "--quiet", "main")
+    return commit
+
+
+@asynccontextmanager
+async def in_review(clone: Clone, result: dict[str, object]) -> AsyncIterator[tuple[Hub, Reviewer]]:
+    """A running hub with task t-1 in review, which ended with this result."""
+    async with running(clone) as hub:
+        reviewer = make_reviewer(hub, survey(clone.path))
+        hub.submit(Connected("loash", Session("s", holding=frozenset())))
+        await until(hub, State.ASSIGNED)
+        await hub.settle(Said("loash", "s", Accepted("t-1", 1)))
+        await hub.settle(Said("loash", "s", Complete("t-1", 1, result)))
+        await until(hub, State.IN_REVIEW)
+        try:
+            yield hub, reviewer
+        finally:
+            reviewer.close()
+
+
+async def until(hub: Hub, state: State) -> Task:
+    async with asyncio.timeout(SOON):
+        while True:
+            task = await hub.task("t-1")
+            if task is not None and task.state is state:
+                return task
+            await asyncio.sleep(0.01)
+
+
+async def test_work_merged_in_the_hubs_own_repository_is_done_by_who_merged_it(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "r", {**AGENT, "tasks/t-1.yaml": "title: seven\nrepo: .\n"})
+    commit = seven(clone)
+    async with in_review(clone, {"branch": BRANCH, "commit": commit, "base": "main"}) as (hub, reviewer):
+        await reviewer.once()
+        await look(hub)
+        assert (await until(hub, State.IN_REVIEW)).status.merged is None
+        assert reviewer.problems == ()
+
+        clone.git("merge", "--quiet", "--no-ff", "--no-edit", BRANCH)
+        await reviewer.once()
+        task = await until(hub, State.DONE)
+        assert task.status.merged == clone.head()
+        said = clone.git("log", "-1", "--format=%an %s", "agentcom/state", "--grep=approved")
+        assert said == "Ada Lovelace t-1: in_review -> done (Ada Lovelace)"
+
+
+async def test_work_squashed_elsewhere_is_seen_through_a_mirror(tmp_path: Path) -> None:
+    app = make_repo(tmp_path / "app", {"a.txt": "a\n"})
+    bare = Clone(make_bare(tmp_path / "app.git"))
+    app.git("remote", "add", "origin", str(bare.path))
+    commit = seven(app)
+    app.git("push", "--quiet", "origin", "main", BRANCH)
+    policy = f"repos: {{app: {{url: '{bare.path}', base: main}}}}\n"
+    clone = make_repo(tmp_path / "r", {**AGENT, "agentcom.yaml": policy, "tasks/t-1.yaml": "title: seven\nrepo: app\n"})
+    async with in_review(clone, {"branch": BRANCH, "commit": commit}) as (hub, reviewer):
+        await reviewer.once()
+        assert (await until(hub, State.IN_REVIEW)).status.merged is None
+
+        app.git("merge", "--quiet", "--squash", BRANCH)
+        app.git("commit", "--quiet", "-m", "Seven (#1)")
+        app.git("push", "--quiet", "origin", "main")
+        app.git("push", "--quiet", "origin", "--delete", BRANCH)
+        await reviewer.once()
+        assert (await until(hub, State.DONE)).status.merged == app.head()
+
+
+async def test_a_branch_that_is_gone_unmerged_and_a_remote_that_is_away_are_problems(tmp_path: Path) -> None:
+    app = make_repo(tmp_path / "app", {"a.txt": "a\n"})
+    policy = f"repos: {{app: {{url: '{app.path}', base: main}}}}\n"
+    clone = make_repo(tmp_path / "r", {**AGENT, "agentcom.yaml": policy, "tasks/t-1.yaml": "title: seven\nrepo: app\n"})
+    async with in_review(clone, {"branch": BRANCH, "commit": "c" * 40}) as (hub, reviewer):
+        await reviewer.once()
+        assert [str(one) for one in reviewer.problems] == [
+            "t-1: loash/t-1-seven is not in app and not merged as it was, "
+            "`agentcom task approve t-1` or `agentcom task reject t-1 --note WHY` decides"
+        ]
+        app.path.rename(tmp_path / "away")
+        await reviewer.once()
+        assert "cannot be seen" in reviewer.problems[0].what
+        assert (await until(hub, State.IN_REVIEW)).status.merged is None
+
+
+# --- what is looked for -----------------------------------------------------------------------------------------------
+
+APP = RepoTarget("https://example.org/app.git", "main")
+RESULT = {"branch": BRANCH, "commit": "c" * 40}
+
+
+def reviewed(result: dict[str, object] | None, **spec: object) -> Task:
+    made = replace(Spec("t-1", "one", repo="app"), **spec)
+    return Task(made, Status(State.IN_REVIEW, 3, assigned_at=5, result=result))
+
+
+def test_work_is_looked_for_where_the_policy_says_and_from_when_it_began() -> None:
+    found = work_of(reviewed(RESULT), Policy(repos={"app": APP}), None)
+    assert found == Work("t-1", 3, "app", BRANCH, "c" * 40, APP.url, "main", 5)
+    own = work_of(reviewed({**RESULT, "base": "next"}, repo="."), Policy(), "https://example.org/this.git")
+    assert own == Work("t-1", 3, ".", BRANCH, "c" * 40, "https://example.org/this.git", "next", 5)
+
+
+@pytest.mark.parametrize("result", [None, {}, {"branch": BRANCH}, {"branch": 7, "commit": "c" * 40}])
+def test_a_result_that_left_nothing_in_git_is_not_looked_for(result: dict[str, object] | None) -> None:
+    assert work_of(reviewed(result), Policy(repos={"app": APP}), None) is None
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"branch": "--upload-pack=touch pwned", "commit": "c" * 40},
+        {"branch": "a..b", "commit": "c" * 40},
+        {"branch": "a:refs/heads/main", "commit": "c" * 40},
+        {"branch": "a\nb", "commit": "c" * 40},
+        {"branch": BRANCH, "commit": "HEAD"},
+        {"branch": BRANCH, "commit": "--all"},
+    ],
+)
+def test_a_result_that_names_no_branch_and_commit_of_git_reaches_no_command(result: dict[str, object]) -> None:
+    assert isinstance(work_of(reviewed(result), Policy(repos={"app": APP}), None), Problem)
+
+
+def test_a_repository_that_the_policy_does_not_know_is_said() -> None:
+    found = work_of(reviewed(RESULT), Policy(), None)
+    assert isinstance(found, Problem)
+    assert "app stands not under repos" in found.what
