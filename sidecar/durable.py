@@ -20,8 +20,12 @@ def write_first(path: Path, data: bytes) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
+        except OSError:  # a file system without hard links; two at the same instant are not told apart there
+            if path.exists():
+                return False
+            temporary.replace(path)
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return True
 

@@ -10,10 +10,12 @@ from typing import get_args
 import pytest
 
 from coordinator.wire.frames import FailureClass
+from sidecar import config
 from sidecar.outcome import read_result
+from sidecar.relay import Relay
 from sidecar.report import CLASSES, Refused, run
 from sidecar.spool import FILE_BYTES, Progress, Question, Request, Spool
-from sidecar.values import Blocked, Failure, Success
+from sidecar.values import Blocked, Failure, Key, Success
 
 ANSWER = {"type": "task_updated", "task_id": "t-1", "generation": 1, "answer": "the left one"}
 
@@ -234,6 +236,64 @@ def test_a_request_that_cannot_be_read_is_answered(folder):
     path.write_text("{")
     assert list(spool.requests()) == []
     assert spool.reply(Request(path.stem, {})) == {"error": "this request cannot be read"}
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["done"], ["fsync file", "link result.json", "fsync t-1.1"]),
+        (["ask", "which?"], ["fsync file", "replace 00000001-PID-question.json", "fsync reports"]),
+        (["started"], ["fsync file", "replace confirmed", "fsync t-1.1"]),
+    ],
+)
+def test_a_word_is_on_disk_with_its_name_before_the_command_ends(report, monkeypatch, words, steps):
+    seen: list[str] = []
+    real = {name: getattr(os, name) for name in ("fsync", "link", "replace")}
+
+    def fsync(handle):
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        seen.append(f"fsync {path.name if path.is_dir() else 'file'}")
+        real["fsync"](handle)
+
+    def named(name):
+        def call(old, new):
+            seen.append(f"{name} {Path(new).name.replace(str(os.getpid()), 'PID')}")
+            real[name](old, new)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", named("link"))
+    monkeypatch.setattr(os, "replace", named("replace"))
+    report(*words)
+    assert seen == steps
+
+
+def test_where_there_are_no_hard_links_the_last_word_is_kept_all_the_same(folder, report, monkeypatch):
+    def none(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", none)
+    report("done", "swept")
+    assert "was reported before" in report("done", "swept again")
+    assert outcome(folder).result["summary"] == "swept"
+    assert [entry.name for entry in folder.iterdir() if entry.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "unknown request; known are mailbox_list"),
+        ({"do": "delete_everything"}, "unknown request"),
+        ({"do": "mailbox_list", "since": "now"}, "invalid literal"),
+        ({"do": "mailbox_ack", "seq": [1]}, "int()"),
+    ],
+)
+def test_what_a_sidecar_does_not_do_at_the_hub_is_said_and_nothing_is_sent(tmp_path, body, words):
+    said = {"agent_id": "loash", "token": "t", "hub_url": "ws://hub.invalid", "runtime": {"name": "fake"}}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(said))
+    assert words in Relay(config.load(file)).perform(Key("t-1", 1), Request("1", body))["error"]
 
 
 def test_the_command_starts_without_anything_heavy():
