@@ -22,7 +22,8 @@ _OPENS = ('"type":"identify"', '"type":"identified"', '"type": "identified"')
 class Harm:
     """Shares of frames that are dropped, doubled, and held back so that later ones overtake them; of frames that cut.
 
-    ``latest`` is how long the longest delay is, in seconds. ``swallow``: nothing arrives any more, and nobody is told.
+    ``latest`` is how long the longest delay is, in seconds; ``lives_on``, how long a connection goes on that has
+    lost a frame: no wire loses some and stays. ``swallow``: nothing arrives any more, and nobody is told.
     """
 
     dropped: float = 0.0
@@ -30,6 +31,7 @@ class Harm:
     delayed: float = 0.0
     cuts: float = 0.0
     latest: float = 0.5
+    lives_on: float = 8.0
     swallow: bool = False
 
 
@@ -103,7 +105,11 @@ class Proxy:
                     await sink.send(text)
                 elif self._happens("cuts"):
                     source.transport.abort()
-                elif not self._happens("dropped"):
+                elif self._happens("dropped"):
+                    asyncio.get_running_loop().call_later(
+                        self._chance.uniform(0, self.harm.lives_on), source.transport.abort
+                    )
+                else:
                     copies = 2 if self._happens("doubled") else 1
                     for _ in range(copies):
                         delay = self._chance.uniform(0, self.harm.latest) if self._happens("delayed") else 0.0

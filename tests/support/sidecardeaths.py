@@ -13,7 +13,7 @@ from typing import Any
 from coordinator.demo.run import ENDED
 from coordinator.reading import HubUnreachable
 from support import deadlysidecar
-from support.crashes import PATIENCE_S, CrashStage, wait_until
+from support.crashes import PATIENCE_S, CrashStage
 
 #: Short times, so that what is lost comes again within seconds.
 POLICY = """\
@@ -102,9 +102,20 @@ class DeathStage(CrashStage):
             return False
         return len(ended) == self.wanted and not self.held_results()
 
+    def wait_for_all(self, patience: float) -> None:
+        """Wait for the end of everything wanted; say what has not ended, and why, when that does not come."""
+        end = time.monotonic() + patience
+        while not self.all_ended():
+            if time.monotonic() > end:
+                open_ones = [task for task in self.tasks() if task["status"] not in ENDED]
+                told = [(task["id"], task["status"], task["generation"], task.get("why")) for task in open_ones]
+                agents = [(agent["agent_id"], agent["status"]) for agent in self.agents()]
+                raise AssertionError(f"not ended: {told}\nresults that wait: {self.held_results()}\nagents: {agents}")
+            time.sleep(0.1)
+
     def every_task_is_done_once(self, patience: float = PATIENCE_S) -> None:
         """Wait for the end of everything wanted, then fail if anything is lost, doubled or not answered for."""
-        wait_until(self.all_ended, "the end of all tasks, and an answer for every result", patience)
+        self.wait_for_all(patience)
         tasks = {task["id"]: task for task in self.tasks()}
         assert Counter(task["status"] for task in tasks.values()) == {"done": self.wanted}
         assert self.ends() == dict.fromkeys(tasks, 1)
@@ -116,7 +127,7 @@ class DeathStage(CrashStage):
         A wire may make the hub give up an attempt that goes on: then its result is an orphan, kept for people,
         and the work was done twice; what may not be is a task that ends twice, or a result that nobody has.
         """
-        wait_until(self.all_ended, "the end of all tasks, and an answer for every result", patience)
+        self.wait_for_all(patience)
         tasks = {task["id"]: task for task in self.tasks()}
         assert Counter(task["status"] for task in tasks.values()) == {"done": self.wanted}
         for name in tasks:
