@@ -133,12 +133,13 @@ class Spool:
 
     # --- the sidecar's side -----------------------------------------------------------------------------------------
 
-    def update(self, frame: Mapping[str, Any]) -> None:
-        """Keep a change of the task or an answer; an answer that came before, by its number, is kept once."""
+    def update(self, frame: Mapping[str, Any]) -> bool:
+        """Keep a change of the task or an answer; return False for an answer that is known already, by its number."""
         number = frame.get("answer_number")
         if number is not None and frame.get("answer") is not None and number <= len(self.answers()):
-            return
+            return False
         append_durably(self.folder / "updates.jsonl", json.dumps(frame, ensure_ascii=False).encode() + b"\n")
+        return True
 
     def look(self) -> list[Progress | Question]:
         """Return what was said since the last look: at most one of each."""
