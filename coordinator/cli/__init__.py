@@ -29,6 +29,7 @@ COMMANDS = {
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
     "uninstall": ("uninstall_cmd:command", "Take back git settings and hook; keep files and trail."),
     "schema": ("schema_cmd:command", "Print what may stand in a file, for editors."),
+    "dashboard": ("dashboard_cmd:command", "Show the pages of this clone without a hub; make links."),
     "mcp": ("mcp_cmd:command", "Serve these commands to your own agent session (MCP)."),
     "demo": ("demo_cmd:command", "See it work: a fresh repository, a real hub, real sidecars."),
 }

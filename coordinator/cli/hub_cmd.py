@@ -5,16 +5,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        fail(f"--listen {text}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
-    host = host.removeprefix("[").removesuffix("]")
-    return ("127.0.0.1" if host == "localhost" else host), int(port)
-
+from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail, listen_address
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -86,7 +77,7 @@ def command(
         machine = find(config)
     except CannotStart as error:
         fail(str(error), error.exit_code)
-    host, port = _address(listen if given("listen") else machine.listen or listen)
+    host, port = listen_address(listen if given("listen") else machine.listen or listen)
     tls = None if tls_cert is None or tls_key is None else Tls(tls_cert.absolute(), tls_key.absolute())
     if tls is None and not behind_proxy and not plain:  # these go together: a word about one is a word about all
         tls, behind_proxy, plain = machine.tls, machine.behind_proxy, machine.plain

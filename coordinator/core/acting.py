@@ -50,6 +50,8 @@ class Step:
         self.memory = memory
         self.now = now
         self.effects: list[Effect] = []
+        #: While an agent speaks outside of its session: who, and what it is answered there.
+        self.aside: tuple[str, list[Message]] | None = None
         #: Set where a circle of dependencies may have opened or closed; looked at once, before work is handed out.
         self.circles_stale = False
 
@@ -212,7 +214,9 @@ class Step:
         self.memory.set_live(agent_id, state=state, **changes)
 
     def take_slot(self, agent_id: str, task: Task, event: AgentEvent) -> None:
-        """Note that a task now keeps this agent busy."""
+        """Note that a task now keeps this agent busy; one that is away finds it when it comes back."""
+        if self.memory.agents[agent_id].live.state is AgentState.OFFLINE:
+            return
         self.move(agent_id, event, slot=task.id, stuck=False, progress=None, note="")
 
     def tell_owner(self, owner: str, task: Task, changed: dict[str, Any], answer: str | None) -> None:
@@ -295,6 +299,9 @@ class Step:
 
     def send(self, agent_id: str, message: Message) -> None:
         """Say something to an agent if it is there."""
+        if self.aside is not None and self.aside[0] == agent_id:
+            self.aside[1].append(message)
+            return
         agent = self.memory.agents.get(agent_id)
         if agent is not None and agent.live.session is not None:
             self.effects.append(Send(agent_id, agent.live.session.id, message))
@@ -321,6 +328,8 @@ class Step:
 
     def tell_of(self, agent_id: str, task: Task) -> None:
         """Note that this session has heard of the current generation."""
+        if self.aside is not None:
+            return
         told = self.memory.agents[agent_id].live.told
         self.memory.set_live(agent_id, told=told | {(task.id, task.status.generation)})
 
