@@ -64,7 +64,7 @@ schemas: $(STAMP) ## write docs/schemas from the models of people's files
 fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minutes); FUZZ=N for another number
 	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
 
-crash: $(STAMP) ## kill -9 at every step, 200 times at random, beside git gc (about 30 minutes); KILLS=N for another number
+crash: $(STAMP) ## kill -9 of hub and sidecar at every step and at random, beside git gc (about 45 minutes); KILLS=N for another number
 	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
 
 browser: $(STAMP) ## the dashboard in a real Chromium (skipped where there is none); screenshots in .screenshots
@@ -91,6 +91,8 @@ bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.startup --quick
 	@echo
 	@$(BIN)/python -m benchmarks.gateway --quick
+	@echo
+	@$(BIN)/python -m benchmarks.sidecar --quick
 	@echo
 	@$(BIN)/python -m benchmarks.dashboard --quick
 

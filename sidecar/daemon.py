@@ -36,9 +36,12 @@ from sidecar.events import (
     Tick,
     Update,
 )
+from sidecar.listener import Listener
 from sidecar.outbox import Outbox
+from sidecar.relay import Relay
 from sidecar.runner import Runner, RunSettings
-from sidecar.values import Queue, Stage, key_of
+from sidecar.spool import Spool
+from sidecar.values import Key, Queue, Stage, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ class Daemon:
             service=service,
             beat=beat,
         )
+        self._listener = Listener(self._spool, Relay(config), lambda event: self._inbox.put_nowait((0, event)))
         self._settings = Settings(
             resend_every=config.resend_every,
             progress_every=config.progress_every,
@@ -127,6 +131,7 @@ class Daemon:
             self._herald.stopping()
             client.cancel()
             await asyncio.gather(client, return_exceptions=True)
+            await self._listener.attend(None)
             await self._runner.close()
             await self._herald.close()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -159,7 +164,9 @@ class Daemon:
                 self._session = 0
             case Received(frame=TaskAssign() as frame):
                 event = Received(frame, await asyncio.to_thread(self._runtime.refusal, key_of(frame)))
-        return await self._perform_all(core.handle(event, time.monotonic()))
+        code = await self._perform_all(core.handle(event, time.monotonic()))
+        await self._listener.attend(core.working_on)
+        return code
 
     async def _perform_all(self, effects: list[Effect]) -> int | None:
         """Perform effects in order; return an exit code when one of them ends the process."""
@@ -218,6 +225,9 @@ class Daemon:
             else:
                 self._durable = queue
                 return True
+
+    def _spool(self, key: Key) -> Spool:
+        return Spool(self._outbox.folder(key))
 
     def _prune(self) -> None:
         attempt = self._durable.attempt
