@@ -328,6 +328,13 @@ class Hub:
             return Why("hub_readonly", f"the hub cannot write: {self.read_only}")
         return found
 
+    def whys(self, tasks: Iterable[Task]) -> dict[str, Why]:
+        """Return why each queued one of these tasks waits, by id, as ``why`` does for one."""
+        found = self.core.whys(tasks, self.now())
+        if self.read_only is None:
+            return found
+        return dict.fromkeys(found, Why("hub_readonly", f"the hub cannot write: {self.read_only}"))
+
     async def all_tasks(self, limit: int) -> list[Task]:
         """Return every open task and about ``limit`` finished ones, the newest days first, as far as durable."""
         shown = self.durable_tasks()

@@ -35,6 +35,7 @@ from coordinator.ports import Conflict, Fatal
 from coordinator.registry import Registry
 from coordinator.reviewing import Reviewer, make_reviewer
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.showing import HubShowing
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
@@ -53,6 +54,10 @@ from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Presence
 from coordinator.web.routes import all_routes
 from coordinator.web.sockets import Sessions
+from coordinator.wire.notify import Herald
+from dashboard import pages
+from dashboard.guard import Guard
+from dashboard.stream import STREAM, Stream
 
 _log = logging.getLogger("agentcom.hub")
 
@@ -143,6 +148,10 @@ class HubView:
         return [agent | self._postroom.presence.says_of(agent["agent_id"]) for agent in shown]
 
     def problem_list(self) -> list[dict[str, Any]]:
+        return [asdict(problem) for problem in self.problems()]
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what is wrong now, with the remote, with files, with the hub itself."""
         remote = () if self._syncer is None else self._syncer.problems
         keeping = (
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
@@ -150,7 +159,7 @@ class HubView:
         trouble = "" if self._postroom is None else self._postroom.trouble
         reviews = () if self._reviewer is None else self._reviewer.problems
         mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
-        return [asdict(problem) for problem in (*remote, *self._hub.problems, *reviews, *keeping, *mail)]
+        return (*remote, *self._hub.problems, *reviews, *keeping, *mail)
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -234,8 +243,10 @@ def _median(values: Collection[float]) -> float | None:
     return round(sorted(values)[len(values) // 2], 2) if values else None
 
 
-async def serve(options: Options, announce: Callable[[str], None]) -> None:
+async def serve(options: Options, announce: Callable[[str], None], herald: Herald | None = None) -> None:
     """Run one hub until SIGTERM or SIGINT; ``announce`` hears the URL once agents may connect.
+
+    ``herald`` tells the service manager that started this process, if one did.
 
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
@@ -251,7 +262,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, certificate, ground, arrival, lock, announce)
+        await _serve_locked(options, certificate, ground, arrival, lock, announce, herald or Herald())
     finally:
         lock.release()
 
@@ -271,6 +282,7 @@ async def _serve_locked(
     arrival: Arrival | None,
     lock: HubLock,
     announce: Callable[[str], None],
+    herald: Herald,
 ) -> None:
     refuse_occupied(ground)
     let_many_in()
@@ -321,7 +333,10 @@ async def _serve_locked(
         bridge = Bridge(asyncio.get_running_loop())
         registry, tasking = Registry(hub, ground.branch), Tasking(hub)
         routes = all_routes(view, registry, tasking, postroom, agents, hub.now, bridge, __version__)
-        flask = make_app(door, hub.now, bridge, routes)
+        showing = HubShowing(hub, ground, started_at, lookout, view.problems, syncer, postroom)
+        guard = Guard(token, door, hub.now, trusting=not options.listening.behind_proxy)
+        stream = Stream(showing, guard)
+        flask = make_app(door, hub.now, bridge, (*routes, pages.blueprint(showing, bridge, guard)))
         hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
         port = Port(
             sessions,
@@ -332,12 +347,14 @@ async def _serve_locked(
             proxied=options.listening.behind_proxy,
             meter=metrics,
             hook=hooks,
+            native={STREAM: stream.serve},
         )
         server = make_server(port, None if certificate is None else certificate.context)
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
         ends.add(asyncio.create_task(reviewer.run(), name="reviews"))
+        ends.add(asyncio.create_task(stream.run(), name="dashboard"))
         if syncer is not None:
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
@@ -346,9 +363,12 @@ async def _serve_locked(
             async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 doorplate.beat()
                 announce(url)
+                herald.ready(f"hub at {url}")
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            herald.stopping()
             sessions.shut()
+            stream.close()
             hooks.stop()
             server.should_exit = True
             hub.stop()
@@ -357,6 +377,7 @@ async def _serve_locked(
             await postroom.close()
             results += await part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()
+            await herald.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -20,6 +20,7 @@ from coordinator.core.events import (
     Orphan,
     Record,
     Send,
+    Updated,
 )
 from coordinator.core.machine import AGENT, TASK, AgentEvent, AgentState, Event, State
 from coordinator.core.rules import RULES, Cause
@@ -217,6 +218,18 @@ class Step:
         if self.memory.agents[agent_id].live.state is AgentState.OFFLINE:
             return
         self.move(agent_id, event, slot=task.id, stuck=False, progress=None, note="")
+
+    def tell_owner(self, owner: str, task: Task, changed: dict[str, Any], answer: str | None) -> None:
+        """Tell whoever works on a task what has changed about it, if it listens to that."""
+        agent = self.memory.agents.get(owner)
+        if agent is not None and "updates" in agent.features:
+            self.send(owner, Updated(task.id, task.status.generation, changed, answer))
+
+    def tell_answer(self, owner: str, task: Task) -> None:
+        """Tell the last answer to the attempt in hand, with its number: one that comes again is known by it."""
+        answers = [answer.text for answer in task.status.answers if answer.generation == task.status.generation]
+        if answers:
+            self.tell_owner(owner, task, {"answer_number": len(answers)}, answers[-1])
 
     def free_slot(self, agent_id: str, task_id: str) -> None:
         """Note that this task does not keep the agent busy any more."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from coordinator.core import enlisting, guards
 from coordinator.core.acting import Step
-from coordinator.core.events import Actor, Observed, Updated
+from coordinator.core.events import Actor, Observed
 from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.policy import Lane
@@ -184,18 +184,12 @@ def edited(step: Step, spec: Spec, by: Actor, *, released: bool = False) -> None
     after = step.apply(event, task, by, what=what, spec=spec, held=explicit, reason=task.status.reason)
     owner = task.status.assigned_to
     if after is not None and changed and owner is not None:
-        _tell_owner(step, owner, task, changed, None)
+        step.tell_owner(owner, task, changed, None)
 
 
 def _changes(before: Spec, after: Spec) -> dict[str, Any]:
     """Return the changed fields that an agent at work should know."""
     return {name: getattr(after, name) for name in _TOLD if getattr(before, name) != getattr(after, name)}
-
-
-def _tell_owner(step: Step, owner: str, task: Task, changed: dict[str, Any], answer: str | None) -> None:
-    agent = step.memory.agents.get(owner)
-    if agent is not None and "updates" in agent.features:
-        step.send(owner, Updated(task.id, task.status.generation, changed, answer))
 
 
 def _words(step: Step, before: Spec, spec: Spec, by: Actor) -> None:
@@ -252,7 +246,7 @@ def answer(step: Step, task: Task, by: Actor, text: Answer) -> None:
     if task.state is State.BLOCKED:
         step.take_slot(owner, after, AgentEvent.ANSWER)
     if current and task.state in (State.BLOCKED, State.WORKING):
-        _tell_owner(step, owner, after, {}, text.text)
+        step.tell_answer(owner, after)
 
 
 def decide(step: Step, task: Task, by: Actor, decision: Decision, merged: str | None = None) -> None:

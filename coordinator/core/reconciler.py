@@ -4,6 +4,7 @@
 stands in ``words``, what an observation means in ``observing``, how anything changes in ``acting``. No I/O, no clock.
 """
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from coordinator.core import enlisting, making, observing, words
@@ -32,7 +33,7 @@ from coordinator.core.events import (
 )
 from coordinator.core.guards import Batch
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
-from coordinator.core.scheduler import Why, find_cycles, why
+from coordinator.core.scheduler import Why, find_cycles, why, whys
 from coordinator.core.state import Memory
 from coordinator.core.task import End, Spec, Task
 from coordinator.core.timers import Key, Now
@@ -84,6 +85,10 @@ class Core:
     def why(self, task: Task, now: Now) -> Why | None:
         """Return why a queued task is not being worked on, None when it is not queued."""
         return why(self.memory, task, now)
+
+    def whys(self, tasks: Iterable[Task], now: Now) -> dict[str, Why]:
+        """Return why each queued one of these tasks is not being worked on, by id."""
+        return whys(self.memory, tasks, now)
 
     def next_due(self, now: Now) -> float | None:
         """Return the monotonic instant of the next timer, None when nothing is due ever."""

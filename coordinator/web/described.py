@@ -79,6 +79,12 @@ def described(
     return declare
 
 
+def for_people(view: V) -> V:
+    """Declare that a Flask view answers people with a page: it is no part of the API."""
+    view.for_people = True  # type: ignore[attr-defined]
+    return view
+
+
 def document(app: Flask, version: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an application's routes. Raises ValueError for one that is not described."""
     routes = list(_routes(app))
@@ -101,6 +107,8 @@ def document(app: Flask, version: str) -> dict[str, Any]:
 
 def _routes(app: Flask) -> Iterator[tuple[str, str, Rule, Described]]:
     for method, path, rule, view in declared(app):
+        if getattr(view, "for_people", False):
+            continue
         about = getattr(view, "about", None)
         if rule is None or about is None:
             raise ValueError(f"{method} {path} is not described")

@@ -13,7 +13,6 @@ from coordinator.web import (
     api_channels,
     api_hub,
     api_messages,
-    api_overview,
     api_schemas,
     api_task_words,
     api_tasks,
@@ -23,7 +22,7 @@ from coordinator.web.app import Bridge
 from coordinator.web.postroom import Postroom
 
 
-class View(api_hub.Whole, api_overview.Overview, api_tasks.Tasks, api_agents.Agents, Protocol):
+class View(api_hub.Whole, api_tasks.Tasks, api_agents.Agents, Protocol):
     """What the routes need of the hub."""
 
 
@@ -45,7 +44,6 @@ def all_routes(
     return (
         api_schemas.blueprint(version),
         api_hub.blueprint(view, bridge),
-        api_overview.blueprint(view, bridge),
         api_tasks.blueprint(view, bridge),
         api_task_words.blueprint(tasking, bridge),
         api_agents.blueprint(view, registry, agents, bridge),

@@ -226,6 +226,34 @@ class HubStatus(Versioned):
     problems: list[dict[str, Any]]
 
 
+class Standing(Answer):
+    """How the whole stands: the one sentence, and each condition as code, level, text and hint."""
+
+    status: Literal["ok", "warning", "critical"]
+    sentence: str
+    conditions: list[dict[str, Any]]
+
+
+class Throughput(Answer):
+    """The last 60 minutes; times in ms."""
+
+    completed_last_hour: int
+    avg_completion_ms: int | None
+    total_tokens_hour: int
+
+
+class DashboardState(Versioned):
+    """The first page of the dashboard; ``timestamp`` in ms, ``uptime_ms`` null where a clone answers without a hub."""
+
+    uptime_ms: int | None
+    timestamp: int
+    health: Standing
+    agents: list[dict[str, Any]]
+    queue: "TaskCounts"
+    recent_completions: list[dict[str, Any]]
+    throughput: Throughput
+
+
 class Reconciled(Versioned):
     source: str
     observed_commit: str | None
@@ -330,31 +358,6 @@ class DefaultRepo(Answer):
 
     default_repo: str | None
     configured: bool
-
-
-class Throughput(Answer):
-    """What the last hour brought, up to now."""
-
-    completed_last_hour: int
-    avg_completion_ms: int | None
-    total_tokens_hour: int
-
-
-class DashboardHealth(Answer):
-    status: Literal["ok", "warning", "critical"]
-    conditions: list[str]
-
-
-class DashboardState(Answer):
-    """All that a dashboard shows, in one answer; times in ms."""
-
-    uptime_ms: int
-    timestamp: int
-    health: DashboardHealth
-    agents: list[dict[str, Any]]
-    queue: "TaskCounts"
-    recent_completions: list[dict[str, Any]]
-    throughput: Throughput
 
 
 class TaskCounts(Answer):

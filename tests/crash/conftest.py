@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("support.crashes")
+pytest.register_assert_rewrite("support.crashes", "support.sidecardeaths")
 
 from support.crashes import CrashStage  # noqa: E402  its claims are assertions
 

@@ -14,10 +14,11 @@ from coordinator.core.events import Connected, Said, Word
 from coordinator.core.task import Task
 from coordinator.ground import survey
 from coordinator.hub import Hub
+from coordinator.registry import Registry
 from coordinator.saved import Lookout, SavedWork
 from coordinator.service import HubView
 from coordinator.tasking import Tasking
-from coordinator.web import api_agents, api_hub, api_overview, api_task_words, api_tasks
+from coordinator.web import api_agents, api_hub, api_task_words, api_tasks
 from coordinator.web.app import Bridge, make_app
 from coordinator.web.auth import Doorkeeper, digest
 from support.hubs import SOON, running
@@ -57,12 +58,12 @@ class Counter:
         bridge, tasking = Bridge(self.loop), Tasking(self.hub)
         routes = (
             api_hub.blueprint(view, bridge),
-            api_overview.blueprint(view, bridge),
             api_tasks.blueprint(view, bridge),
             api_task_words.blueprint(tasking, bridge),
-            api_agents.blueprint(view, bridge),
+            api_agents.blueprint(view, Registry(self.hub, ground.branch), self.hub.core.memory.agents, bridge),
         )
-        door = Doorkeeper(self.hub.core.memory.agents, "ac_admin")
+        memory = self.hub.core.memory
+        door = Doorkeeper(memory.agents, "ac_admin", lambda: memory.token_changes)
         self._client = make_app(door, self.hub.now, bridge, routes).test_client()
 
     def stop(self) -> None:

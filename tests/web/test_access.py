@@ -51,7 +51,6 @@ POST /api/tasks/<task_id>/approve coordinator
 POST /api/tasks/<task_id>/reject coordinator
 POST /api/confirm coordinator
 GET /api/config/default-repo reader
-GET /api/dashboard/state reader
 GET /api/agents reader
 GET /api/agents/states reader
 GET /api/agents/<agent_id>/state reader
@@ -200,6 +199,7 @@ def test_the_page_lists_every_route_and_frame_with_its_role(house: House) -> Non
     kinds = sorted(frames.to_hub.json_schema()["discriminator"]["mapping"])
     rows += [f"| `{kind}` | {access.frame_word(kind)} |" for kind in kinds]
     native = [f"| `GET {path}` | - |" for path in ("/health", "/ready", "/metrics")]
+    native.append("| `GET /api/dashboard/state` | reader |")  # of the dashboard, tests/dashboard
     section = PAGE.read_text(encoding="utf-8").partition("## Routes and roles\n")[2].partition("\n## ")[0]
     tables = [line for line in section.splitlines() if line.startswith("| `")]
     assert sorted(tables) == sorted(rows + native), "the tables of docs/api.md must be:\n" + "\n".join(native + rows)

@@ -8,7 +8,7 @@ import pytest
 from support.counter import Counter, agent_files
 from support.repo import Clone, make_repo
 
-from coordinator.core.events import Accepted, Blocked, Complete
+from coordinator.core.events import Blocked, Complete
 from coordinator.files import limits
 from coordinator.git.message import parse_trailers
 from coordinator.web import app
@@ -437,18 +437,6 @@ def test_numbers_and_dead_letters_are_counted(counter: Counter) -> None:
     assert (stats["by_status"]["queued"], stats["by_status"]["cancelled"], stats["dead_letter"]) == (3, 1, 1)
     assert stats["by_priority"] == {"0": 1, "1": 0, "2": 2, "3": 0}
     assert [task["id"] for task in counter.done("eye", "GET", "/api/tasks/dead-letter")["tasks"]] == [gone]
-
-
-def test_the_whole_is_shown_at_one_glance(counter: Counter) -> None:
-    counter.connect("ada")
-    task_id = counter.make(assign_to="ada", priority="urgent")
-    counter.say("ada", Accepted(task_id, 1))
-    counter.say("ada", Complete(task_id, 1, {"summary": "ok", "tokens_used": 40}))
-    state = counter.done("eye", "GET", "/api/dashboard/state")
-    assert {"uptime_ms", "timestamp", "health", "agents", "queue", "recent_completions", "throughput"} <= set(state)
-    assert (state["throughput"]["completed_last_hour"], state["throughput"]["total_tokens_hour"]) == (1, 40)
-    assert state["recent_completions"][0]["task_id"] == task_id
-    assert set(state["queue"]) == {"by_status", "by_priority", "dead_letter"}
 
 
 def test_the_default_repository_is_named_by_its_address(counter: Counter) -> None:
