@@ -61,8 +61,8 @@ def _guarded(name: str, look: Callable[[Repository], Iterator[Check]], repo: Rep
 
 def _split(text: str) -> tuple[str, str]:
     """Return what is wrong and what to do of a refusal, which says both in this order."""
-    what, _, todo = text.rpartition(": ")
-    return (what, todo) if what else (text, "")
+    at = max(text.rfind(": "), text.rfind("; "))
+    return (text[:at], text[at + 2 :]) if at > 0 else (text, "")
 
 
 def _version() -> Check:

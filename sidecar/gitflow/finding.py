@@ -57,18 +57,18 @@ def workplace(directory: Path, environment: Mapping[str, str] | None = None) -> 
     """Return the repository and what is remembered of the task whose work tree this is. Raises NoWorkplace."""
     repo = find(directory, environment)
     settings = repo.settings
-    if not settings.task or not settings.branch or not settings.agent:
+    if not settings.task or not settings.branch or not settings.owner:
         known = records.every(repo)
         where = f": go into {known[0].worktree}" if len(known) == 1 else ": `agentcom-git status --all` lists them"
         raise NoWorkplace(
             f"{repo.top} is not the work tree of a task"
             + (where if known else ": make one with `agentcom-git start-task ID`")
         )
-    record = records.read(repo, settings.agent, settings.task)
+    record = records.read(repo, settings.owner, settings.task)
     if record is None or record.branch != settings.branch:
         remote = repo.remote()
         base = base_name(repo, settings.base)
-        record = Record(settings.agent, settings.task, settings.branch, str(repo.top), base, remote, ready=True)
+        record = Record(settings.owner, settings.task, settings.branch, str(repo.top), base, remote, ready=True)
     return repo, record
 
 

@@ -141,7 +141,7 @@ def delete(repo: Repository, remote: str, branch: str, commit: str) -> None:
 def _not_pushed(error: GitError, remote: str, branch: str) -> FlowError:
     row = _ROW.search(error.stdout.decode("utf-8", "replace"))
     if row is None:
-        if "not found on any remote" in error.stderr or "can not be found on any remote" in error.stderr:
+        if "not be found on any remote" in " ".join(error.stderr.split()):
             text = (
                 f"{branch} was not pushed: it needs commits of a submodule that no remote of it has: push those first"
             )
