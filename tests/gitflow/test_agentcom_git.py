@@ -12,7 +12,8 @@ from support.gitplace import BRANCH, TASK, TASK_JSON, Ended, Place, command
 from support.repo import Clone, git_env, make_bare
 
 from sidecar.gitflow import command as commands
-from sidecar.gitflow import hooktext
+from sidecar.gitflow import hooktext, settings
+from sidecar.gitflow.values import FlowError
 
 
 def begun(place: Place, *argv: str, task: str = TASK_JSON) -> Clone:
@@ -633,3 +634,21 @@ def test_every_command_the_texts_name_exists() -> None:
         with pytest.raises(SystemExit) as ended:
             commands._parser().parse_args([name, *([option] if option else []), "--help"])
         assert ended.value.code == 0, words
+
+
+def test_the_page_lists_every_refusal_exit_code_option_and_setting() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/agentcom-git.md").read_text(encoding="utf-8")
+    folder = Path(commands.__file__).parent
+    sources = "".join(file.read_text(encoding="utf-8") for file in folder.rglob("*.py"))
+    codes = set(re.findall(r'Refusal\(\s*"([a-z_]+)"', sources))
+    assert "silent_revert" in codes
+    options = {
+        option
+        for action in commands._parser()._subparsers._group_actions[0].choices.values()  # type: ignore[union-attr]
+        for option in action._option_string_actions
+        if option not in ("-h", "--help", "--no-draft")
+    }
+    exits = {f"| {error.exit_code} |" for error in FlowError.__subclasses__()}
+    keys = settings._ONE | settings._MANY | {*settings.VARIABLES, *settings.TOKENS}
+    for word in (*(f"`{code}`" for code in codes), *options, *exits, *(f"`{key}`" for key in keys)):
+        assert word in page, word
