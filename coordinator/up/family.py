@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 class Program:
     """One program: its words and place; ``patience`` is how long it may take to stop when asked, in seconds.
 
-    ``heard`` gets every line that it prints; what it says on its standard error goes to its log alone.
+    ``heard`` gets every line that it prints; what it says on its standard error goes to its log.
     """
 
     name: str
@@ -129,7 +129,6 @@ class Family:
             try:
                 if process.stdout is not None and program.heard is not None:
                     async for line in process.stdout:
-                        log.write(line)
                         program.heard(line.decode(errors="replace").rstrip("\n"))
                 return await process.wait()
             finally:

@@ -65,7 +65,7 @@ async def test_a_program_that_must_be_helped_by_a_person_stays_away(tmp_path: Pa
     )
     await kin.ended("one")
     assert heard.lines == ["here"]
-    assert said.lines[0].startswith("one ended with 77 and stays away: here; log: ")
+    assert said.lines[0].startswith("one ended with 77 and stays away: log: ")
     await kin.stop_all()
 
 
