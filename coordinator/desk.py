@@ -170,7 +170,7 @@ class Desk:
         used = self.used()
         if wanted in used:
             raise IdInUse(f"the id {wanted} is in use: choose another, or leave --id away")
-        return wanted or next(made for made in iter(_random_id, "") if made not in used)
+        return wanted or next(made for made in iter(random_id, "") if made not in used)
 
     def agent_exists(self, agent_id: str) -> bool:
         """Tell whether an agent of that id is saved here."""
@@ -188,5 +188,6 @@ class Desk:
         return set() if isinstance(read, tuple) else {item.anchor for item in read.items if item.anchor}
 
 
-def _random_id() -> str:
+def random_id() -> str:
+    """Return an id for a task that nobody gave one."""
     return "t-" + "".join(secrets.choice(ALPHABET) for _ in range(BIRTH_CHARS))

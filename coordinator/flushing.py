@@ -54,10 +54,11 @@ class Decision:
 
 @dataclass(slots=True)
 class Figures:
-    """What the hub counts since it started; ``flush_ms`` are the last durations."""
+    """What the hub counts since it started; ``flush_ms`` are the last durations, ``flush_ms_all`` their whole sum."""
 
     commits: int = 0
     flushes: int = 0
+    flush_ms_all: float = 0.0
     flush_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1_000))
 
 
@@ -218,6 +219,7 @@ class Flusher:
         self.figures.flushes += 1
         now = self._clock.now().mono
         self.figures.flush_ms.append(1000 * (now - begin))
+        self.figures.flush_ms_all += 1000 * (now - begin)
         if self.read_only is not None:
             _log.warning("writable again")
             self.read_only = None

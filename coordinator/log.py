@@ -1,6 +1,7 @@
 """Logging of the hub: one line an event, for people on a terminal and as JSON elsewhere, without secrets.
 
-Standard library only. Whatever looks like a token is redacted in the formatter, so that no call site can forget it.
+Standard library only. Whatever looks like a token is redacted in the formatter, so that no call site can forget it, and
+so is whatever could play with a terminal or pass for a line of its own: people's and agents' words stand in the log.
 """
 
 import json
@@ -10,21 +11,29 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-_SECRET = re.compile(r"ac_[A-Za-z0-9_-]{20,}|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_SECRET = re.compile(
+    r"ac_[A-Za-z0-9_-]{20,}|(?<=://)[^/\s@]+(?=@)|(?i:(?<=bearer ))\S{12,}"
+    r"|(?i:(?<=authorization: )|(?<=x-gitlab-token: ))[^\s,]+(?: [^\s,]+)?"
+)
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without tokens and passwords."""
+    """Return ``text`` without tokens, passwords and whatever stands before the host of an address."""
     return _SECRET.sub("[redacted]", text)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a blank for everything that is no character to be seen: line breaks, escapes, directions."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 class _Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{clock} {level}{record.getMessage()}"
+        text = f"{clock} {level}{printable(record.getMessage())}"
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            text += "".join(f"\n{printable(line)}" for line in self.formatException(record.exc_info).splitlines())
         return redact(text)
 
 
@@ -38,7 +47,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             said["traceback"] = self.formatException(record.exc_info)
-        return redact(json.dumps(said, ensure_ascii=False))
+        return printable(redact(json.dumps(said, ensure_ascii=False)))
 
 
 def set_up(stream: TextIO = sys.stderr) -> None:
@@ -51,5 +60,7 @@ def set_up(stream: TextIO = sys.stderr) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     root.setLevel(logging.INFO)
-    for noisy in ("uvicorn", "uvicorn.error", "websockets", "watchdog", "asyncio"):
+    for noisy in ("websockets", "watchdog", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for anybody in ("uvicorn", "uvicorn.error"):  # warns of every request that is none: strangers could fill the disk
+        logging.getLogger(anybody).setLevel(logging.ERROR)

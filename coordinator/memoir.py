@@ -65,6 +65,8 @@ def rebuild(
     Blocks on git.
     """
     folded = layout.fold(fold.files, algorithm_of(fold.tip or ""), readings)
+    for enlisted in folded.enlisted.values():
+        core.restore_enlisted(enlisted)
     for record in folded.records.values():
         core.restore_record(record)
     core.restore_closed(frozenset(fold.closed))
@@ -88,7 +90,7 @@ def rebuild(
         core.restore(task)
     for task in read_back(core.memory.closed & wanted_finished(specs.values()), fold.closed, shelf, source):
         core.restore(task)
-    core.restore_wanted(frozenset(specs))
+    core.restore_wanted(frozenset(name for name, spec in specs.items() if spec.origin is not Origin.API))
     core.restore_held(held)
     return Rebuilt(folded, baseline)
 

@@ -1,8 +1,8 @@
 """What belongs to one clone and to no branch: the files under ``<common git dir>/agentcom``.
 
-Which hub this is (``hub-id``), the admin token, where the running hub listens (``hub.json``), and what
-``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id is then a new one, and
-the messages of agents, which others keep there, are gone.
+Which hub this is (``hub-id``), the admin token, the secret for push hooks, where the running hub listens
+(``hub.json``), and what ``agentcom init`` found (``init.json``). All of it may be deleted while no hub runs; the hub id
+is then a new one, and the messages of agents, which others keep there, are gone.
 """
 
 import json
@@ -20,6 +20,15 @@ STATE_TIP = "state-tip"
 #: Crockford's base 32, lower case (DECISIONS 8).
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _HUB_ID = re.compile(rf"h-[{_ALPHABET}]{{8}}")
+
+
+#: The variable that may hold the admin's token instead of the file, and how long it must be at least.
+ADMIN_TOKEN = "AGENTCOM_ADMIN_TOKEN"  # noqa: S105 - not a secret
+SHORTEST_TOKEN = 32
+
+
+class Exposed(Exception):
+    """The admin's token is no secret; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +59,68 @@ class Place:
         return (self.folder / STATE_TIP).exists()
 
     def admin_token(self) -> str:
-        """Return the admin token of this machine, made at the first call; readable by its owner alone."""
+        """Return the admin token of this machine: AGENTCOM_ADMIN_TOKEN, else a file, made at the first call.
+
+        Raises Exposed when others may read the file, or the token could be guessed.
+        """
         path = self.folder / "admin.token"
+        named = os.environ.get(ADMIN_TOKEN, "").strip()
+        if named:
+            return _strong(named, f"{ADMIN_TOKEN} in the environment")
         try:
-            return path.read_text(encoding="ascii").strip()
+            said, mode = path.read_bytes().decode("ascii", "replace").strip(), path.stat().st_mode & 0o777
         except FileNotFoundError:
             made = new_token()
             write_whole(path, made + "\n", 0o600)
             return made
+        if mode & 0o077:
+            cure = f"chmod 600 {path}, or delete it for a new one; or set {ADMIN_TOKEN}"
+            raise Exposed(f"{path} holds the admin's token and others may use it (mode {mode:o}): {cure}")
+        return _strong(said, str(path))
 
     def read_admin_token(self) -> str | None:
         """Return the admin token of this machine, None when there is none or somebody else's."""
+        named = os.environ.get(ADMIN_TOKEN, "").strip()
+        if named:
+            return named
         try:
             return (self.folder / "admin.token").read_text(encoding="ascii").strip() or None
         except (OSError, ValueError):
             return None
 
-    def write_hub(self, url: str, hub_id: str, started_at: int) -> None:
-        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch."""
+    @property
+    def hook_file(self) -> Path:
+        """Where the secret for push hooks is."""
+        return self.folder / "hook.secret"
+
+    def hook_secret(self, *, new: bool = False) -> str:
+        """Return the secret for push hooks, made at the first call, or anew; readable by its owner alone."""
+        known = None if new else self.read_hook_secret()
+        if known is not None:
+            return known
+        made = secrets.token_urlsafe(32)
+        write_whole(self.hook_file, made + "\n", 0o600)
+        return made
+
+    def read_hook_secret(self) -> str | None:
+        """Return the secret for push hooks, None when there is none."""
+        try:
+            return self.hook_file.read_text(encoding="utf-8").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def write_hub(self, url: str, hub_id: str, started_at: int, more: Mapping[str, str] | None = None) -> None:
+        """Say where the hub of this clone listens. ``started_at`` is ms since the epoch.
+
+        ``more`` may name ``tls_cert``, by which commands of this machine know the hub, and ``public_url``.
+        """
         said = {
             "schema_version": SCHEMA_VERSION,
             "url": url,
             "pid": os.getpid(),
             "hub_id": hub_id,
             "started_at": started_at,
+            **(more or {}),
         }
         write_whole(self.folder / "hub.json", json.dumps(said, indent=1) + "\n", 0o644)
 
@@ -111,9 +158,16 @@ class Place:
         return said if isinstance(said, str) else ""
 
 
-def new_token() -> str:
-    """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8)."""
-    return "ac_" + secrets.token_urlsafe(32)
+def new_token(kind: str = "ac_") -> str:
+    """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8); an invite has ``ai_``."""
+    return kind + secrets.token_urlsafe(32)
+
+
+def _strong(token: str, where: str) -> str:
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or any(char.isspace() for char in token):
+        cure = f"use {SHORTEST_TOKEN} characters or more without blanks, all of them random"
+        raise Exposed(f"{where} is no token for the admin: {cure}")
+    return token
 
 
 def _read(path: Path) -> dict[str, Any] | None:

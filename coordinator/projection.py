@@ -95,9 +95,8 @@ def observation_commits(
 
 def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
     """Return the commit of one record."""
-    no_deletes: tuple[str, ...] = ()
     if record.record is not None:
-        puts, deletes = layout.record_change(record.record), no_deletes
+        puts, deletes = layout.record_change(record.record, record.enlisted, discharged=record.discharged)
         subject = f"agent {record.record.id}: {record.note or record.what}"
         trailers = [("Agentcom-Event", record.what), ("Agentcom-Agent", record.record.id)]
         body = ""

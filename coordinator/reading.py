@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -130,13 +131,19 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class HubClient:
-    """The HTTP side of one hub."""
+    """The HTTP side of one hub; ``cert`` is the file of the one certificate that it must have, whatever its name.
 
-    def __init__(self, url: str, token: str | None) -> None:
+    ``here``: it is on this machine, whatever its address, and no proxy is asked.
+    """
+
+    def __init__(self, url: str, token: str | None, cert: str | None = None, *, here: bool = False) -> None:
         self.url = url.rstrip("/")
         self._token = token
-        proxies = [urllib.request.ProxyHandler({})] if is_here(url) else []
-        self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
+        direct = here or is_here(url)
+        more: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if direct else []
+        if cert is not None:
+            more.append(urllib.request.HTTPSHandler(context=_knowing(cert)))
+        self._opener = urllib.request.build_opener(_NoRedirect, *more)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Return the JSON of one GET. Raises HubUnreachable, TokenRefused; a 404 gives an empty object."""
@@ -168,6 +175,19 @@ class HubClient:
             said = getattr(reason, "strerror", None) or reason
             raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
+
+
+def _knowing(cert: str) -> ssl.SSLContext:
+    """Return how to know a hub by its certificate alone: it need not name this machine, nor who signed it."""
+    try:
+        first, end, _ = Path(cert).read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=first[first.find("-----BEGIN CERTIFICATE-----") :] + end)
+    except (OSError, ValueError):  # not ours to read: then what everybody trusts counts
+        return ssl.create_default_context()
+    return context
 
 
 def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Exception | None:
@@ -265,7 +285,10 @@ def hub_runs(ground: Ground) -> str | None:
 
 def _local_client(ground: Ground, local: Mapping[str, Any]) -> HubClient:
     url = str(local.get("url"))
-    return HubClient(url, token_for(url, ground))
+    cert = local.get("tls_cert")
+    here = is_here(url) or _alive(local)  # an address of this machine may be somebody else's once the hub is gone
+    token = token_for(url, ground) or (ground.place.read_admin_token() if here else None)
+    return HubClient(url, token, cert if isinstance(cert, str) else None, here=here)
 
 
 def token_for(url: str, ground: Ground | None) -> str | None:
@@ -359,7 +382,7 @@ def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
         problems=_problems_json(problems),
         commit=fold.tip,
         time_ms=made,
-        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        agents=tuple(present.agents_json(core.memory.agents)),
         notes=(
             *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
             *_not_pushed(ground),
@@ -431,7 +454,7 @@ def _before_any_hub(ground: Ground, source: GitSource, observer: Observer, now: 
         summary=counted,
         problems=_problems_json(seen.problems),
         time_ms=now,
-        agents=tuple(present.agent_json(core.memory.agents[name]) for name in sorted(core.memory.agents)),
+        agents=tuple(present.agents_json(core.memory.agents)),
         notes=tuple(notes),
     )
 

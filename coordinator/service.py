@@ -9,7 +9,7 @@ import errno
 import logging
 import signal
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +28,29 @@ from coordinator.git.watcher import Watcher
 from coordinator.ground import Ground
 from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
+from coordinator.listening import Certificate, Listening, check
 from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
+from coordinator.place import Exposed
 from coordinator.ports import Conflict, Fatal
+from coordinator.registry import Registry
 from coordinator.reviewing import Reviewer, make_reviewer
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
 from coordinator.trail import CannotStart, Trail, record_json
-from coordinator.web import (
-    api_agents,
-    api_analytics,
-    api_channels,
-    api_hub,
-    api_messages,
-    api_schemas,
-    api_tasks,
-    present,
-)
+from coordinator.web import present
 from coordinator.web.app import Bridge, make_app
 from coordinator.web.asgi import Port, let_many_in, listen, make_server
 from coordinator.web.auth import Doorkeeper
+from coordinator.web.callers import Gate
 from coordinator.web.chat import Chat
+from coordinator.web.hooks import PushHooks
 from coordinator.web.mail.office import Office
+from coordinator.web.metrics import MeteredNet, Metrics, Reading
 from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Presence
+from coordinator.web.routes import all_routes
 from coordinator.web.sockets import Sessions
 
 _log = logging.getLogger("agentcom.hub")
@@ -66,15 +64,18 @@ class Options:
     """How a hub is started: a directory in the repository, where to listen, the source branch if not the usual one.
 
     ``take_over``: go on although another hub has claimed the branch since this one wrote it. ``remote``: the remote
-    that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is.
+    that the hub is to have from now on, by name or address, or ``none``; None leaves that as it is. ``data_dir`` is
+    where mail is kept, in a folder for each hub; None for the git directory. ``hook_secret`` is what push hooks must
+    know; None for the file in the git directory.
     """
 
     repo: Path
-    host: str = "127.0.0.1"
-    port: int = 4000
+    listening: Listening = field(default_factory=Listening)
     source: str | None = None
     take_over: bool = False
     remote: str | None = None
+    data_dir: Path | None = None
+    hook_secret: str | None = field(default=None, repr=False)
 
 
 class HubView:
@@ -120,7 +121,7 @@ class HubView:
 
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
-        shown = [present.agent_json(agents[name]) for name in sorted(agents)]
+        shown = present.agents_json(agents)
         if self._postroom is None:
             return shown
         return [agent | self._postroom.presence.says_of(agent["agent_id"]) for agent in shown]
@@ -139,6 +140,15 @@ class HubView:
         """Let the next summary say what is saved by now and not committed."""
         await self._lookout.refresh()
 
+    async def look_now(self) -> None:
+        """Look at the source soon, with a remote once that is fetched, and whether work in review was merged."""
+        if self._reviewer is not None:
+            self._reviewer.look()
+        if self._syncer is None:
+            self._hub.look()
+        else:
+            await self._syncer.fetch()
+
     async def reconcile(self) -> dict[str, Any]:
         """Look at the source now; return which commit is observed, once what it changed is durable."""
         if self._syncer is not None:
@@ -154,6 +164,25 @@ class HubView:
 
     def _remote_json(self) -> dict[str, Any] | None:
         return None if self._syncer is None else self._syncer.json()
+
+    def reading(self, sessions: Sessions) -> Reading:
+        """Return the figures of this moment."""
+        figures = self._hub.figures
+        remote = self._remote_json()
+        return Reading(
+            tasks=self._hub.durable_tasks(),
+            agents=(agent.live.state for agent in self._hub.core.memory.agents.values()),
+            sockets=len(sessions),
+            closes=sessions.closes,
+            commits=figures.commits,
+            flushes=figures.flushes,
+            flush_ms=figures.flush_ms_all,
+            read_only=self._hub.read_only is not None,
+            problems=len(self.problem_list()),
+            unpushed=None if remote is None else remote["unpushed"],
+            epoch=self._hub.claim.epoch,
+            started_at=self._started_at,
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the state of the whole in one object (``agentcom status``)."""
@@ -195,6 +224,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
     """
+    certificate = check(options.listening)
     if options.remote is not None:
         await asyncio.to_thread(settle, options.repo, options.remote)
     ground, arrival = await asyncio.to_thread(arrive, options.repo, options.source)
@@ -205,46 +235,49 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, ground, arrival, lock, announce)
+        await _serve_locked(options, certificate, ground, arrival, lock, announce)
     finally:
         lock.release()
 
 
-def make_postroom(hub: Hub, ground: Ground) -> Postroom:
+def make_postroom(hub: Hub, ground: Ground, data_dir: Path | None = None) -> Postroom:
     """Return the mail of a hub, kept in the data directory; nothing is opened before it is needed."""
     agents = hub.core.memory.agents
-    office = Office(ground.place.folder, lambda: hub.now().wall)
+    folder = ground.place.folder if data_dir is None else data_dir / hub.claim.hub_id
+    office = Office(folder, lambda: hub.now().wall)
     return Postroom(office, Presence(agents, hub.now), agents, hub.now)
 
 
 async def _serve_locked(
-    options: Options, ground: Ground, arrival: Arrival | None, lock: HubLock, announce: Callable[[str], None]
+    options: Options,
+    certificate: Certificate | None,
+    ground: Ground,
+    arrival: Arrival | None,
+    lock: HubLock,
+    announce: Callable[[str], None],
 ) -> None:
     refuse_occupied(ground)
     let_many_in()
     try:
-        listener = listen(options.host, options.port)
+        listener = listen(options.listening.host, options.listening.port)
     except OSError as error:
-        raise CannotStart(_cannot_listen(options, error), 73) from None
+        raise CannotStart(_cannot_listen(options.listening, error), 73) from None
     with contextlib.closing(listener), contextlib.ExitStack() as stack:
         token = _names(ground)
         hub, syncer, behind = await start(ground, arrival, lock, stack, take_over=options.take_over)
         keeper = Keeper(ground, behind, lambda: hub.figures.commits)
         started_at = hub.now().wall
         agents = hub.core.memory.agents
-        door = Doorkeeper(agents, token)
-        postroom = make_postroom(hub, ground)
+        door = Doorkeeper(agents, token, lambda: hub.core.memory.token_changes)
+        postroom = make_postroom(hub, ground, options.data_dir)
         reviewer = make_reviewer(hub, ground)
         stack.callback(reviewer.close)
-        hub.told = _all_of(postroom.notice, reviewer.hears)
         sessions = Sessions(hub, door, agents, Chat(postroom, agents))
-        hub.net = sessions
         lookout = Lookout(SavedWork(ground).uncommitted)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        url = options.listening.url(listener.getsockname()[1])
 
         def put_up() -> None:
-            ground.place.write_hub(url, hub.claim.hub_id, started_at)
+            ground.place.write_hub(url, hub.claim.hub_id, started_at, options.listening.known_by)
             lock.publish(url)
 
         doorplate = Doorplate(put_up)
@@ -256,6 +289,8 @@ async def _serve_locked(
             reviewer.beat()
             if syncer is not None:
                 syncer.beat()
+            if certificate is not None:
+                certificate.beat()
 
         housekeeping = Housekeeping(
             ground.repo,
@@ -264,18 +299,24 @@ async def _serve_locked(
             lambda: hub.read_only is None and lock.still_ours(),
         )
         view = HubView(hub, ground, started_at, lookout, housekeeping, syncer, postroom, reviewer)
+        metrics = Metrics(lambda: view.reading(sessions), hub.now, __version__)
+        hub.net = MeteredNet(sessions.send, sessions.close, metrics)
+        hub.told = _all_of(metrics.recorded, postroom.notice, reviewer.hears)
         bridge = Bridge(asyncio.get_running_loop())
-        routes = (
-            api_schemas.blueprint(__version__),
-            api_hub.blueprint(view, bridge),
-            api_tasks.blueprint(view, bridge),
-            api_agents.blueprint(view, bridge),
-            api_messages.blueprint(postroom, bridge),
-            api_channels.blueprint(postroom, bridge),
-            api_analytics.blueprint(postroom, agents, hub.now, bridge),
-        )
+        routes = all_routes(view, Registry(hub, ground.branch), postroom, agents, hub.now, bridge, __version__)
         flask = make_app(door, hub.now, bridge, routes)
-        server = make_server(Port(sessions, flask.wsgi_app, lambda: hub.read_only, __version__))
+        hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
+        port = Port(
+            sessions,
+            flask.wsgi_app,
+            lambda: hub.read_only,
+            __version__,
+            gate=Gate(options.listening.public_url),
+            proxied=options.listening.behind_proxy,
+            meter=metrics,
+            hook=hooks,
+        )
+        server = make_server(port, None if certificate is None else certificate.context)
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
@@ -291,6 +332,7 @@ async def _serve_locked(
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sessions.shut()
+            hooks.stop()
             server.should_exit = True
             hub.stop()
             await asyncio.to_thread(housekeeping.stop)
@@ -318,15 +360,17 @@ def _names(ground: Ground) -> str:
     try:
         ground.place.hub_id()
         return ground.place.admin_token()
+    except Exposed as error:
+        raise CannotStart(str(error), 78) from None
     except OSError as error:
         text = f"{ground.place.folder} cannot be used ({error}): make room or give access there"
         raise CannotStart(text, 1) from None
 
 
-def _cannot_listen(options: Options, error: OSError) -> str:
-    where = f"{options.host}:{options.port}"
+def _cannot_listen(listening: Listening, error: OSError) -> str:
+    where = f"{listening.host}:{listening.port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use: stop what listens there, or choose another port with --listen {options.host}:PORT"
+        return f"{where} is in use: stop what listens there, or choose another port with --listen {listening.host}:PORT"
     return f"cannot listen on {where}: {error.strerror or error}; choose another address with --listen HOST:PORT"
 
 

@@ -6,6 +6,7 @@ a task of their own and wait for nothing. ``Reconnect`` is the policy, pure but 
 
 import asyncio
 import contextlib
+import json
 import logging
 import random
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.http11 import Response
 
 from coordinator.wire.frames import (
     CLOSE_REPLACED,
@@ -51,6 +53,9 @@ FLUSH_S = 2.0
 REFUSALS = 3
 EXIT_TOKEN_REFUSED = 77
 EXIT_IDENTITY_TAKEN = 75
+
+#: So much of a hub's advice is repeated.
+_HINT_CHARS = 200
 
 _REFUSED = frozenset({"invalid_token", "token_agent_mismatch", "agent_disabled"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -216,7 +221,7 @@ class Client:
                 return await self._talk(socket)
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
-                return Refused(self._refusal("the hub", f"HTTP {error.response.status_code}"))
+                return Refused(self._refusal("the hub", f"HTTP {error.response.status_code}{_hint(error.response)}"))
             return Lost(f"{self._config.hub_url}: HTTP {error.response.status_code}, is this an AgentCom hub?")
         except ConnectionClosed as error:
             return Lost(f"connection lost: {error}")
@@ -330,3 +335,13 @@ class Client:
         if end.why != self._last_said:
             self._last_said = end.why
             logger.log(logging.WARNING if isinstance(end, Lost) else logging.ERROR, "%s; trying again", end.why)
+
+
+def _hint(response: Response) -> str:
+    """Return what a refused handshake says to do, with a colon before it; empty when it says nothing."""
+    try:
+        said = json.loads(response.body or b"")
+    except ValueError:
+        return ""
+    hint = said.get("hint") if isinstance(said, dict) else None
+    return f": {hint[:_HINT_CHARS]}" if isinstance(hint, str) else ""

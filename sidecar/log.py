@@ -31,13 +31,18 @@ class _Formatter(logging.Formatter):
         task_id = getattr(record, "task_id", None)
         if not self._json:
             mark = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-            return f"{moment.astimezone():%H:%M:%S} {mark}{text}"
+            return f"{moment.astimezone():%H:%M:%S} {mark}{_seen(text)}"
         line = {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "text": text,
         }
-        return json.dumps(line | ({"task_id": task_id} if task_id else {}), ensure_ascii=False)
+        return _seen(json.dumps(line | ({"task_id": task_id} if task_id else {}), ensure_ascii=False))
+
+
+def _seen(text: str) -> str:
+    """Return ``text`` with blanks for what could play with a terminal: words of tasks stand in the log."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
 def configure(secrets: tuple[str, ...], log_file: Path | None) -> None:

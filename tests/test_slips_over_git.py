@@ -16,6 +16,7 @@ from coordinator.core.machine import State
 from coordinator.git.lock import HubLock, RepositoryLocked
 from coordinator.git.recovery import BACKUP_REF
 from coordinator.hub import Hub
+from coordinator.listening import Listening
 from coordinator.ports import Conflict, Fatal
 from coordinator.service import Options, serve
 from coordinator.starting import _keep
@@ -142,7 +143,7 @@ async def test_a_branch_whose_last_commit_is_missing_keeps_no_hub_from_starting(
     async with running(clone):
         pass
     lose(clone, clone.head(STATE))
-    await serve(Options(clone.path, port=0), lambda _url: signal.raise_signal(signal.SIGTERM))
+    await serve(Options(clone.path, Listening(port=0)), lambda _url: signal.raise_signal(signal.SIGTERM))
     assert good in clone.git("rev-list", STATE).split()
     assert "agentcom/state was restored" in clone.git("log", "--first-parent", "--format=%B", STATE)
 
@@ -153,7 +154,7 @@ async def test_a_branch_of_which_nothing_is_left_is_said_to_be_lost_and_not_the_
     for commit in clone.git("rev-list", "--first-parent", STATE, "^main").split():
         lose(clone, commit)
     with pytest.raises(Fatal, match="restore this repository from a copy"):
-        await serve(Options(clone.path, port=0), lambda _url: None)
+        await serve(Options(clone.path, Listening(port=0)), lambda _url: None)
 
 
 async def test_a_lock_file_deleted_under_the_hub_is_made_and_locked_again(clone: Clone) -> None:

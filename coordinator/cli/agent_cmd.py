@@ -1,4 +1,4 @@
-"""``agentcom agent add|list``: who may work."""
+"""``agentcom agent add|list|resume|drain|undrain``: who may work."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator.cli.common import (
+    EXIT_NO_HUB,
+    EXIT_REFUSED,
     EXIT_USAGE,
     directory_option,
     fail,
@@ -26,7 +28,7 @@ _USUAL_HUB = "http://127.0.0.1:4000"
 
 @click.group("agent")
 def command() -> None:
-    """Add an agent, list agents."""
+    """Add an agent, list agents, say a word about one."""
 
 
 @command.command("add", short_help="Add an agent and show its token.")
@@ -92,7 +94,9 @@ def _next_steps(ground: "Ground", agent_id: str, token: str) -> None:
     """Say how its sidecar is started: a config file to copy, and the command."""
     from coordinator.reading import hub_runs
 
-    url = (hub_runs(ground) or _USUAL_HUB).replace("http", "ws", 1)
+    here = hub_runs(ground)
+    public = None if here is None else (ground.place.read_hub() or {}).get("public_url")
+    url = str(public or here or _USUAL_HUB).replace("http", "ws", 1)
     place = f"../{agent_id}/config.yaml"
     click.echo(f"\nnext: save this as {place}, outside of the repository, readable by its user alone (chmod 600)")
     click.echo(f'  agent_id: "{agent_id}"')
@@ -119,3 +123,61 @@ def list_agents(directory: Path, hub: str | None, as_json: bool) -> None:
         (a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", ",".join(a["capabilities"]) or "-", agent_flags(a))
         for a in picture.agents
     )
+
+
+@command.command("resume", short_help="Let a parked agent have work again.")
+@click.argument("agent_id", metavar="ID")
+@directory_option
+@hub_option
+@json_option
+def resume(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
+    """End the parking of an agent: it gets work again, its failures are forgotten."""
+    _say("resume", agent_id, directory, hub, f"{agent_id} is not parked any more", as_json=as_json)
+
+
+@command.command("drain", short_help="Give an agent nothing new.")
+@click.argument("agent_id", metavar="ID")
+@directory_option
+@hub_option
+@json_option
+def drain(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
+    """Let an agent finish what it has and give it nothing new, until `agentcom agent undrain`."""
+    follows = f"{agent_id} gets nothing new; what it has in hand goes on"
+    _say("drain", agent_id, directory, hub, follows, as_json=as_json)
+
+
+@command.command("undrain", short_help="Give an agent work again.")
+@click.argument("agent_id", metavar="ID")
+@directory_option
+@hub_option
+@json_option
+def undrain(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
+    """Take back `agentcom agent drain`."""
+    _say("undrain", agent_id, directory, hub, f"{agent_id} takes work again", as_json=as_json)
+
+
+def _say(what: str, agent_id: str, directory: Path, hub: str | None, follows: str, *, as_json: bool) -> None:
+    """Put a word about an agent to the running hub, and tell what follows once it is durable."""
+    import os
+    from urllib.parse import quote
+
+    from coordinator.reading import HubBusy, HubUnreachable, NoAddress, TokenRefused, ground_or_none, running_hub
+
+    named = hub or os.environ.get("AGENTCOM_HUB")
+    ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
+    try:
+        said = running_hub(ground, hub).post(f"/api/agents/{quote(agent_id, safe='')}/{what}")
+    except HubBusy as error:
+        fail(f"{error}: it has not answered in time; ask again")
+    except HubUnreachable as error:
+        fail(f"{error}: start it with `agentcom hub`", EXIT_NO_HUB)
+    except NoAddress as error:
+        fail(str(error), EXIT_USAGE)
+    except TokenRefused as error:
+        fail(str(error), EXIT_REFUSED)
+    if not said:
+        fail(f"the hub knows no agent {agent_id}: see `agentcom agent list`")
+    if as_json:
+        print_json(said)
+    else:
+        click.echo(follows)

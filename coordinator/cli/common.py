@@ -1,6 +1,7 @@
 """What the commands share: how they fail, print and find the repository."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from coordinator.git.person import CannotCommit
 
+#: What JSON lets stand as it is and a terminal could act on: C1 controls, line ends and directions of Unicode.
+_STEERS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 #: Version of every JSON object that a command prints.
 SCHEMA_VERSION = 1
 EXIT_FAILED = 1
@@ -50,7 +53,8 @@ def refuse(error: "CannotCommit") -> NoReturn:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object with its schema version first."""
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **value}, ensure_ascii=False, indent=2))
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **value}, ensure_ascii=False, indent=2)
+    click.echo(_STEERS.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def one_line(text: str) -> str:

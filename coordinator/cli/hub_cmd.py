@@ -1,5 +1,6 @@
 """``agentcom hub``: run the hub in the foreground."""
 
+import os
 from pathlib import Path
 
 import click
@@ -12,9 +13,10 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         fail(f"--listen {text}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
     host = host.removeprefix("[").removesuffix("]")
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        fail(f"--listen {text}: this version listens on loopback only; use 127.0.0.1:{port}", EXIT_USAGE)
     return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("hub")
@@ -24,8 +26,13 @@ def _address(text: str) -> tuple[str, int]:
     default="127.0.0.1:4000",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where agents connect; port 0 takes a free one.",
+    help="Where agents connect; port 0 takes a free one. Beyond this machine only with one of the next three.",
 )
+@click.option("--tls-cert", type=_FILE, metavar="FILE", help="Listen with TLS: the certificate and its chain (PEM).")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="The key of the certificate (PEM, no pass phrase).")
+@click.option("--behind-proxy", is_flag=True, help="A proxy ends TLS; its X-Forwarded-For says who asks.")
+@click.option("--plain", is_flag=True, help="Listen without TLS where others may read what is said, tokens too.")
+@click.option("--public-url", metavar="URL", help="The address by which others reach the hub; its name is answered to.")
 @click.option(
     "--source",
     metavar="BRANCH",
@@ -36,18 +43,63 @@ def _address(text: str) -> tuple[str, int]:
     metavar="URL|NAME|none",
     help="Fetch the source from this remote and push the trail to it, from now on; clones it when DIR is not there.",
 )
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where mail is kept.")
 @click.option("--take-over", is_flag=True, help="Go on with the branch although another hub has claimed it since.")
-def command(directory: Path, listen: str, source: str | None, remote: str | None, take_over: bool) -> None:
+@click.option(
+    "--config",
+    type=_FILE,
+    metavar="FILE",
+    help="Read these settings from here (default: ~/.config/agentcom/hub.yaml, else /etc/agentcom/hub.yaml).",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    directory: Path,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    behind_proxy: bool,
+    plain: bool,
+    public_url: str | None,
+    source: str | None,
+    remote: str | None,
+    data_dir: Path | None,
+    take_over: bool,
+    config: Path | None,
+) -> None:
     """Run the hub: watch the repository, hand out work, keep the trail on agentcom/state.
 
     Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
     """
-    host, port = _address(listen)
     from coordinator import eventloop, log
+    from coordinator.cli.hook_cmd import VARIABLE
+    from coordinator.config import find
+    from coordinator.listening import Listening, Tls
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
 
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+    if (tls_cert is None) != (tls_key is None):
+        fail("--tls-cert and --tls-key belong together: give both", EXIT_USAGE)
+    try:
+        machine = find(config)
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
+    host, port = _address(listen if given("listen") else machine.listen or listen)
+    tls = None if tls_cert is None or tls_key is None else Tls(tls_cert.absolute(), tls_key.absolute())
+    if tls is None and not behind_proxy and not plain:  # these go together: a word about one is a word about all
+        tls, behind_proxy, plain = machine.tls, machine.behind_proxy, machine.plain
     log.set_up()
-    options = Options(directory.absolute(), host, port, source, take_over, remote)
+    options = Options(
+        repo=(directory if given("directory") else machine.repo or directory).absolute(),
+        listening=Listening(host, port, tls, behind_proxy, plain, public_url or machine.public_url),
+        source=source or machine.source,
+        take_over=take_over,
+        remote=remote or machine.remote,
+        data_dir=machine.data_dir if data_dir is None else data_dir.absolute(),
+        hook_secret=os.environ.get(VARIABLE) or machine.hook_secret,
+    )
     try:
         eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
         click.echo("hub stopped; agents go on with what they have in hand and report to the next one")

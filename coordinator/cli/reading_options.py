@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.cli.common import EXIT_NO_HUB, EXIT_REFUSED, EXIT_USAGE, fail
+from coordinator.cli.common import EXIT_NO_HUB, EXIT_REFUSED, EXIT_USAGE, fail, one_line
 
 if TYPE_CHECKING:
     from coordinator.ground import Ground
@@ -67,6 +67,5 @@ def look(directory: Path, hub: str | None, *, every_task: bool = True, task_id: 
 
 def say_origin(picture: "Picture") -> None:
     """Print where the answer comes from, as of when, and what it cannot know yet."""
-    click.echo(picture.as_of)
-    for note in picture.notes:
-        click.echo(note)
+    for line in (picture.as_of, *picture.notes):
+        click.echo(one_line(line))

@@ -31,7 +31,7 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
     if picture.known:
         click.echo(f"tasks: {_counts(picture.summary)}")
     if picture.summary.get("read_only"):
-        click.echo(f"READ-ONLY: {picture.summary['read_only']}")
+        click.echo(one_line(f"READ-ONLY: {picture.summary['read_only']}"))
     _remote(picture.summary.get("remote"))
     _agents(picture.agents)
     _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner)

@@ -12,6 +12,7 @@ from coordinator.cli.common import (
     fail,
     json_option,
     local_time,
+    one_line,
     print_json,
     print_table,
 )
@@ -138,7 +139,7 @@ def why(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
         owner = f" by {task['assigned_to']}" if task["assigned_to"] else ""
         click.echo(f"{task_id} does not wait: it is {task['status']}{owner}{as_of}")
     else:
-        click.echo(f"{reason['code']}: {reason['text']}{as_of}")
+        click.echo(one_line(f"{reason['code']}: {reason['text']}{as_of}"))
     for problem in problems:
         click.echo(problem_line(problem))
     if problems:

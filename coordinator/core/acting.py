@@ -7,7 +7,7 @@ timers, the ready queue and the agent's slot in step. Which event applies is dec
 from typing import Any
 
 from coordinator.core import scheduler
-from coordinator.core.agent import PARKED_FOR_GOOD, AgentRecord
+from coordinator.core.agent import PARKED_FOR_GOOD, AgentRecord, AgentSpec
 from coordinator.core.errors import Bug
 from coordinator.core.events import (
     HUB,
@@ -204,6 +204,8 @@ class Step:
             raise Bug(f"agent {agent_id}: {event} is not possible while {live.state}")
         if state is AgentState.IDLE and live.state is not AgentState.IDLE:
             changes.setdefault("idle_since_mono", self.now.mono)
+        if state is not live.state:
+            changes.setdefault("changed_at", self.now.wall)
         if state is not AgentState.RELEASING:
             self.memory.mono.clear(("release", agent_id))
         self.memory.set_live(agent_id, state=state, **changes)
@@ -257,12 +259,24 @@ class Step:
         self.memory.set_live(agent_id, failures=(), idle_since_mono=self.now.mono)
         self.record_agent(evolve(record, parked_until=None, parked_reason=""), by, reason)
 
-    def record_agent(self, record: AgentRecord, by: Actor, note: str) -> None:
-        """Store an agent's record; the same record again is no change."""
-        if self.memory.agents[record.id].record == record:
+    def record_agent(
+        self, record: AgentRecord, by: Actor, note: str, *, enlisted: AgentSpec | None = None, discharged: bool = False
+    ) -> None:
+        """Store an agent's record; the same record again is no change.
+
+        ``enlisted`` is the agent as the hub makes it now, ``discharged`` ends one that it made.
+        """
+        known = self.memory.agents.get(record.id)
+        if known is not None and known.record == record and enlisted is None and not discharged:
             return
+        if enlisted is not None:
+            self.memory.enlisted[record.id] = enlisted
+            self.memory.put_spec(enlisted)
+        elif discharged:
+            del self.memory.enlisted[record.id]
         self.memory.put_record(record)
-        self.effects.append(Record("agent_changed", by, record=record, agent=record.id, note=note))
+        change = Record("agent_changed", by, record=record, agent=record.id, note=note)
+        self.effects.append(evolve(change, enlisted=enlisted, discharged=discharged))
 
     # --- effects
 

@@ -27,10 +27,17 @@ class Token:
     prefix: str = ""
     not_after: int | None = None
 
+    def lives(self, now_ms: int) -> bool:
+        """Tell whether its end has not come yet."""
+        return self.not_after is None or self.not_after > now_ms
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One ``agents/<id>.yaml``. Empty ``capabilities`` means: what the agent says of itself counts."""
+    """One ``agents/<id>.yaml``, of a person or (in ``agents/api/``) of the hub; ``where`` is empty when there is none.
+
+    Empty ``capabilities`` means: what the agent says of itself counts.
+    """
 
     id: str
     name: str = ""
@@ -48,7 +55,9 @@ class AgentSpec:
 class AgentRecord:
     """One ``status/agents/<id>.yaml``: what the hub must remember of an agent; written only on change.
 
-    ``parked_until`` is None while it is not parked; ``PARKED_FOR_GOOD`` means until somebody resumes it.
+    ``parked_until`` is None while it is not parked; ``PARKED_FOR_GOOD`` means until somebody resumes it. ``tokens`` are
+    those that the hub issued, ``revoked`` the stored forms of those that open nothing any more, wherever else they
+    stand, ``invites`` those with which somebody may still get a token of this agent, once.
     """
 
     id: str
@@ -58,6 +67,7 @@ class AgentRecord:
     tokens: tuple[Token, ...] = ()
     revoked: tuple[str, ...] = ()
     accepted: str = ""
+    invites: tuple[Token, ...] = ()
 
     @property
     def parked(self) -> bool:
@@ -90,7 +100,7 @@ class Live:
     ``settled`` is false while a returning sidecar may still say what it holds. ``told`` are the (task, generation)
     pairs sent or confirmed in this session, ``resent`` that the task in hand was assigned again in it; ``failures`` the
     tasks that it failed in a row and that nobody else failed. ``wakes`` counts wake checks passed since it last
-    completed something.
+    completed something. ``changed_at`` (ms) is when ``state`` changed last, None when it never did.
     """
 
     state: AgentState = AgentState.OFFLINE
@@ -110,6 +120,7 @@ class Live:
     told: frozenset[tuple[str, int]] = frozenset()
     done_session: int = 0
     tokens_session: int = 0
+    changed_at: int | None = None
     progress: float | None = None
     note: str = ""
 
@@ -125,6 +136,16 @@ class Agent:
     @property
     def id(self) -> str:
         return self.spec.id
+
+    @property
+    def known(self) -> bool:
+        """Some file names it; of one whose file is gone, or who is only invited, there is nothing but a record."""
+        return bool(self.spec.where or not self.spec.disabled)
+
+    def open_tokens(self, now_ms: int) -> tuple[Token, ...]:
+        """Return its tokens that open the door now: those of its file, then those that the hub issued."""
+        both = (*self.spec.tokens, *self.record.tokens)
+        return tuple(token for token in both if token.lives(now_ms) and token.sha256 not in self.record.revoked)
 
     @property
     def enabled(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from coordinator.core.agent import AgentRecord, AgentSpec, Session
+from coordinator.core.agent import AgentRecord, AgentSpec, Session, Token
 from coordinator.core.machine import Event
 from coordinator.core.policy import Lane, Policy, RepoTarget
 from coordinator.core.task import Spec, Task
@@ -221,6 +221,45 @@ class AgentAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenIssued:
+    """An agent gets a new token; of those that the hub issued before, the newest goes on for ``grace`` ms.
+
+    ``spec`` is the agent as the hub makes it when nobody else did. ``invite`` is the stored form of one of its invites,
+    which is used up; without such an invite nothing happens. ``first``: nothing happens when it has a token already.
+    ``task`` is created with it, for this agent alone.
+    """
+
+    spec: AgentSpec
+    token: Token
+    by: Actor
+    grace: int = 0
+    invite: str | None = None
+    first: bool = False
+    task: Spec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """Whoever shows this invite gets a token of the agent, once."""
+
+    agent: str
+    invite: Token
+    by: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class TokensRevoked:
+    """All tokens and invites of an agent open nothing from now on, wherever they stand.
+
+    ``discharge``: the agent is no more, if it is one that the hub made.
+    """
+
+    agent: str
+    by: Actor
+    discharge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: act on what is due."""
 
@@ -235,7 +274,8 @@ class Resumed:
     stood: float = 0.0
 
 
-Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Tick | Resumed
+Credential = TokenIssued | Invited | TokensRevoked
+Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Credential | Tick | Resumed
 
 
 # --- messages to agents (PROTOCOL 1.3); ``generation`` is the attempt spoken of, where it is known -------------------
@@ -333,7 +373,8 @@ class Orphan:
 class Record:
     """One change of one task or of one agent's record: one commit.
 
-    ``what`` is the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set.
+    ``what`` is the event in the commit's trailer (DECISIONS 7). Exactly one of ``after`` and ``record`` is set. With a
+    record, ``enlisted`` is the agent as the hub makes it now, and ``discharged`` tells that one it made is no more.
     """
 
     what: str
@@ -344,6 +385,8 @@ class Record:
     agent: str | None = None
     note: str = ""
     orphan: Orphan | None = None
+    enlisted: AgentSpec | None = None
+    discharged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ again.
 
 from typing import Any
 
-from coordinator.core import guards
+from coordinator.core import enlisting, guards
 from coordinator.core.acting import Step
-from coordinator.core.agent import AgentSpec
 from coordinator.core.events import Actor, Observed, Updated
 from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
@@ -26,7 +25,7 @@ def observe(step: Step, seen: Observed) -> None:
     memory = step.memory
     policy_changed = memory.policy != seen.policy
     memory.policy = seen.policy
-    _agents(step, seen)
+    enlisting.look(step, seen)
     confirmed = _release(step, seen)
     open_before = sum(not task.status.held for task in memory.open_tasks())
     held = _hold_new(step, seen)
@@ -108,47 +107,6 @@ def _take_away(step: Step, seen: Observed, open_before: int, confirmed: frozense
     for name in (name for name in gone if name not in waiting):
         _gone(step, seen, memory.tasks[name])
     return frozenset(waiting)
-
-
-# --- agents ----------------------------------------------------------------------------------------------------------
-
-
-def _agents(step: Step, seen: Observed) -> None:
-    memory = step.memory
-    for agent_id in sorted(seen.agents):
-        spec = seen.agents[agent_id]
-        known = memory.agents.get(agent_id)
-        same = known is not None and known.spec == spec
-        memory.put_spec(spec)
-        step.record_agent(
-            evolve(memory.agents[agent_id].record, accepted=spec.blob), seen.by, f"{spec.where or agent_id} accepted"
-        )
-        if same:
-            continue  # also when a crash left it out of the branch that this version was accepted
-        if spec.disabled:
-            _disable(step, agent_id, seen.by, "disabled")
-        elif not memory.agents[agent_id].enabled:
-            _take_from(step, agent_id, seen.by, "may not work any more")
-    for agent_id in sorted(set(memory.agents) - set(seen.agents) - seen.undecided_agents):
-        agent = memory.agents[agent_id]
-        if agent.spec.where or not agent.spec.disabled:
-            memory.put_spec(AgentSpec(agent_id, disabled=True))
-            step.record_agent(evolve(agent.record, accepted=""), seen.by, f"agents/{agent_id}.yaml removed")
-            _disable(step, agent_id, seen.by, "removed")
-    for owner in memory.owners():
-        if owner not in memory.agents:
-            _take_from(step, owner, seen.by, "removed")
-
-
-def _disable(step: Step, agent_id: str, by: Actor, how: str) -> None:
-    _take_from(step, agent_id, by, how)
-    step.close(agent_id, "agent_disabled")
-
-
-def _take_from(step: Step, owner: str, by: Actor, how: str) -> None:
-    for task in step.memory.owned_by(owner):
-        reason = f"agent {owner} {how}"
-        step.apply(Event.AGENT_DISABLED, task, by, tell=reason, agent=owner, end=End.AGENT_DISABLED, reason=reason)
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------

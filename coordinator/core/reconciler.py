@@ -6,9 +6,9 @@ stands in ``words``, what an observation means in ``observing``, how anything ch
 
 from typing import assert_never
 
-from coordinator.core import observing, words
+from coordinator.core import enlisting, observing, words
 from coordinator.core.acting import Step
-from coordinator.core.agent import AgentRecord, Session
+from coordinator.core.agent import AgentRecord, AgentSpec, Session
 from coordinator.core.events import (
     HUB,
     AgentAsked,
@@ -19,11 +19,14 @@ from coordinator.core.events import (
     Drain,
     Effect,
     Happening,
+    Invited,
     Observed,
     Resumed,
     Said,
     Started,
     Tick,
+    TokenIssued,
+    TokensRevoked,
 )
 from coordinator.core.guards import Batch
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
@@ -54,6 +57,11 @@ class Core:
     def restore_record(self, record: AgentRecord) -> None:
         """Take an agent's record from the branch into memory."""
         self.memory.put_record(record)
+
+    def restore_enlisted(self, spec: AgentSpec) -> None:
+        """Take an agent that the hub made from the branch into memory."""
+        self.memory.enlisted[spec.id] = spec
+        self.memory.put_spec(spec)
 
     def restore_closed(self, ids: frozenset[str]) -> None:
         """Name the finished tasks that stay outside memory until somebody speaks of them."""
@@ -102,6 +110,8 @@ class Core:
                 _asked(step, event)
             case AgentAsked():
                 _agent_asked(step, event)
+            case TokenIssued() | Invited() | TokensRevoked():
+                enlisting.hear(step, event)
             case Tick():
                 _tick(step)
             case Resumed():

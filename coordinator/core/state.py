@@ -25,6 +25,7 @@ class Memory:
     finished tasks, which are in force once such a task runs again, ``held`` what waits for a person's confirmation,
     ``finished_in_mind`` how many of ``tasks`` are finished.
     ``mono`` and ``wall`` are the timers of the two clocks (seconds and ms);
+    ``enlisted`` are the agents that the hub made on somebody's word and that no person's file has taken over.
     ``attempt_left`` holds the seconds left to a blocked attempt, whose clock stands, ``ready_since`` the monotonic
     instant at which each task of the ready queue became runnable.
     """
@@ -33,6 +34,9 @@ class Memory:
         self.tasks: dict[str, Task] = {}
         self.closed: set[str] = set()
         self.agents: dict[str, Agent] = {}
+        self.enlisted: dict[str, AgentSpec] = {}
+        #: Raised whenever an agent's tokens or invites changed.
+        self.token_changes = 0
         self.policy = Policy()
         self.wanted: frozenset[str] = frozenset()
         self.later: dict[str, Spec] = {}
@@ -122,11 +126,14 @@ class Memory:
     def put_spec(self, spec: AgentSpec) -> None:
         """Take over what an agent's file says."""
         agent = self.agents.get(spec.id)
+        self.token_changes += agent is None or agent.spec.tokens != spec.tokens
         self._put_agent(evolve(agent, spec=spec) if agent else Agent(spec, AgentRecord(spec.id)))
 
     def put_record(self, record: AgentRecord) -> None:
         """Take over what the hub recorded of an agent; an agent without a file stands disabled."""
         agent = self.agents.get(record.id)
+        held = (agent.record.tokens, agent.record.invites) if agent else ((), ())
+        self.token_changes += held != (record.tokens, record.invites)
         self._put_agent(evolve(agent, record=record) if agent else Agent(AgentSpec(record.id, disabled=True), record))
 
     def set_live(self, agent_id: str, **changes: Any) -> Agent:
@@ -140,7 +147,13 @@ class Memory:
         return self._put_agent(
             evolve(
                 self.agents[agent_id],
-                live=Live(slot=live.slot, failures=live.failures, busy_count=live.busy_count, wakes=live.wakes),
+                live=Live(
+                    slot=live.slot,
+                    failures=live.failures,
+                    busy_count=live.busy_count,
+                    wakes=live.wakes,
+                    changed_at=live.changed_at,
+                ),
             )
         )
 

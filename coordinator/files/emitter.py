@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coordinator.core.agent import AgentRecord, Token
+from coordinator.core.agent import AgentRecord, AgentSpec, Token
 from coordinator.core.backlog import BacklogMap, MapEntry
 from coordinator.core.task import Answer, Attempt, Decision, Origin, Priority, Spec, Status
 from coordinator.files import limits
@@ -154,6 +154,16 @@ def emit_record(record: AgentRecord) -> bytes:
     _parts(out, "tokens", map(_token, record.tokens))
     _parts(out, "revoked", record.revoked)
     _hex(out, "accepted", record.accepted)
+    _parts(out, "invites", map(_token, record.invites))
+    return _bytes(out)
+
+
+def emit_agent(spec: AgentSpec) -> bytes:
+    """Return an agent that the hub made (``agents/api/<id>.yaml``); its tokens stand in its record."""
+    out: Lines = []
+    _put(out, "name", spec.name)
+    _words(out, "capabilities", spec.capabilities)
+    _put(out, "role", spec.role.value)
     return _bytes(out)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from coordinator.core.agent import AgentRecord
+from coordinator.core.agent import AgentRecord, AgentSpec
 from coordinator.core.backlog import BacklogMap
 from coordinator.core.task import Origin, Spec, Status, Task
 from coordinator.files import loader
@@ -17,6 +17,7 @@ from coordinator.files.convert import write_time
 from coordinator.files.emitter import (
     algorithm_of,
     blob_id,
+    emit_agent,
     emit_backlog_map,
     emit_mapping,
     emit_record,
@@ -31,6 +32,8 @@ from coordinator.files.readings import Readings, nothing
 OPEN = "status/open"
 CLOSED = "status/closed"
 AGENTS = "status/agents"
+#: Agents that the hub made.
+ENLISTED = "agents/api"
 HUB = "status/hub.yaml"
 BACKLOG_MAP = "status/backlog.json"
 #: The folder of each kind of specification that the hub made.
@@ -89,9 +92,19 @@ def record_path(name: str) -> str:
     return f"{AGENTS}/{name}.yaml"
 
 
-def record_change(record: AgentRecord) -> dict[str, bytes]:
-    """Return what a change of an agent's record writes."""
-    return {record_path(record.id): emit_record(record)}
+def enlisted_path(name: str) -> str:
+    """Return where an agent stands that the hub made."""
+    return f"{ENLISTED}/{name}.yaml"
+
+
+def record_change(
+    record: AgentRecord, enlisted: AgentSpec | None = None, *, discharged: bool = False
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return what a change of an agent's record writes and deletes, with an agent that the hub makes or ends."""
+    puts = {record_path(record.id): emit_record(record)}
+    if enlisted is not None:
+        puts[enlisted_path(record.id)] = emit_agent(enlisted)
+    return puts, (enlisted_path(record.id),) if discharged else ()
 
 
 def hub_change(values: Mapping[str, Any]) -> dict[str, bytes]:
@@ -111,13 +124,14 @@ def backlog_change(known: BacklogMap) -> dict[str, bytes]:
 class Folded:
     """What the hub's folders say, except closed tasks: by id; ``hub`` is ``status/hub.yaml`` as a mapping.
 
-    ``specs`` holds the specifications that the hub made; people's stand on the source. ``problems`` name files that the
-    hub cannot have written so: a person's slip, or a branch of a newer version.
+    ``specs`` and ``enlisted`` hold the specifications and agents that the hub made; people's stand on the source.
+    ``problems`` name files that the hub cannot have written so: a person's slip, or a branch of a newer version.
     """
 
     statuses: Mapping[str, Status] = field(default_factory=dict)
     specs: Mapping[str, Spec] = field(default_factory=dict)
     records: Mapping[str, AgentRecord] = field(default_factory=dict)
+    enlisted: Mapping[str, AgentSpec] = field(default_factory=dict)
     backlog: BacklogMap = field(default_factory=BacklogMap)
     hub: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -132,6 +146,7 @@ def fold(files: Mapping[str, bytes], algorithm: str = "sha1", readings: Readings
     statuses: dict[str, Status] = {}
     specs: dict[str, Spec] = {}
     records: dict[str, AgentRecord] = {}
+    enlisted: dict[str, AgentSpec] = {}
     problems: list[Problem] = []
     backlog: BacklogMap | loader.Problems = BacklogMap()
     hub: dict[str, Any] | loader.Problems = {}
@@ -160,7 +175,9 @@ def fold(files: Mapping[str, bytes], algorithm: str = "sha1", readings: Readings
             _keep(specs, name, _made(known, path, data, line, algorithm), problems)
         elif folder == AGENTS:
             _keep(records, name, loader.load_record(path, data), problems)
-    return Folded(statuses, specs, records, backlog, hub, tuple(problems))
+        elif folder == ENLISTED:
+            _keep(enlisted, name, loader.load_agent(path, data, ""), problems)
+    return Folded(statuses, specs, records, enlisted, backlog, hub, tuple(problems))
 
 
 def _status(known: Readings, path: str, data: bytes, result: bytes | None, algorithm: str) -> Status | loader.Problems:

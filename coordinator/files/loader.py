@@ -93,6 +93,15 @@ def load_agent(path: str, data: bytes, blob: str, *, reserved: tuple[str, ...] =
     return AgentSpec(name, file.name, file.capabilities, file.role, file.kind, tokens, file.disabled, extra, blob, path)
 
 
+def load_machine(path: str, data: bytes) -> schema.MachineFile | Problems:
+    """Read a machine config, which is in no repository and may hold a secret; an empty file says nothing."""
+    try:
+        read = reader.read(schema.MachineFile, guard.load(data) or Map(1, 1), path)
+    except Unreadable as error:
+        return refused(path, error)
+    return read if isinstance(read, tuple) else read.file
+
+
 def load_policy(path: str, data: bytes, blob: str) -> Policy | Problems:
     """Read ``agentcom.yaml``; an empty file means the defaults. Lanes add to the default headings or change them."""
     read = _read(schema.PolicyFile, path, data, empty=Map(1, 1))
@@ -173,8 +182,16 @@ def load_record(path: str, data: bytes) -> AgentRecord | Problems:
     if isinstance(read, tuple):
         return read
     file = read.file
-    tokens = tuple(map(_token, file.tokens))
-    return AgentRecord(name, file.parked_until, file.parked_reason, file.draining, tokens, file.revoked, file.accepted)
+    return AgentRecord(
+        name,
+        file.parked_until,
+        file.parked_reason,
+        file.draining,
+        tuple(map(_token, file.tokens)),
+        file.revoked,
+        file.accepted,
+        tuple(map(_token, file.invites)),
+    )
 
 
 def load_mapping(path: str, data: bytes) -> dict[str, Any] | Problems:

@@ -330,6 +330,29 @@ class PolicyFile(Model):
     review: ReviewsWord = _key("Whose results a person approves, where the task does not say.", Reviews.WITH_REPO)
 
 
+# --- the machine's file, in no repository ---------------------------------------------------------------------------
+
+
+class TlsPart(Model):
+    cert: Word = _key("The certificate and its chain, in PEM.")
+    key: Word = _key("Its key, in PEM, without a pass phrase.")
+
+
+class MachineFile(Model):
+    """``hub.yaml``: how the hub of this machine runs."""
+
+    repo: Word | None = _key("A directory inside the repository.", None)
+    remote: Word | None = _key("URL or name of the remote, or none.", None)
+    source: Name | None = _key("The branch that people write on.", None)
+    listen: Word | None = _key("HOST:PORT.", None)
+    tls: TlsPart | None = _key("Certificate and key.", None)
+    behind_proxy: Bool = _key("true: a proxy ends TLS and says whom it speaks for.", False)
+    plain: Bool = _key("true: listen without TLS where others may read.", False)
+    public_url: Word | None = _key("The address by which others reach the hub.", None)
+    data_dir: Word | None = _key("Where messages are kept.", None)
+    hook_secret: Word | None = _key("What forges sign push hooks with.", None)
+
+
 # --- the hub's own files --------------------------------------------------------------------------------------------
 
 
@@ -384,3 +407,4 @@ class RecordFile(Model):
     tokens: Many[TokenPart] = ()
     revoked: Many[Sha256] = ()
     accepted: Hex = ""
+    invites: Many[TokenPart] = ()

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from coordinator.core.agent import Role
 from coordinator.core.errors import Bug
-from coordinator.web.auth import Principal
+from coordinator.web.auth import Guest, Principal
 
 P = ParamSpec("P")
 V = TypeVar("V", bound=Callable[..., Any])
@@ -33,21 +33,45 @@ FRAMES: Mapping[str, Role] = {
 }
 
 
+#: Frames in which a session speaks of itself: they take no role.
+OF_ITSELF = frozenset({"identify", "ping", "wake_result", "agent_restarting", "resource_report", "ollama_report"})
+
+
+def frame_word(kind: str) -> str:
+    """Return what a frame to the hub takes, as people call it. Raises KeyError for one that nobody thought of."""
+    if kind in OF_ITSELF:
+        return "-"
+    if kind.startswith("task_") or kind == "state_report":
+        return "owner of the task"
+    return str(FRAMES[kind])
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a route needs: at least this role, None for the admin alone.
 
-    ``own`` names the part of its path that must be the caller itself; the admin may anyway. ``public``: anybody may,
-    without a token.
+    ``own`` names the part of its path that must be the caller itself; the admin may anyway. ``guests``: an invite is
+    enough. ``public``: nobody is asked who they are.
     """
 
     role: Role | None
     own: str | None = None
+    guests: bool = False
     public: bool = False
 
+    @property
+    def word(self) -> str:
+        """What people call it: the role, and who else."""
+        if self.public:
+            return "-"
+        word = "admin" if self.role is None else str(self.role)
+        return word + (", itself" if self.own else "") + (", or an invite" if self.guests else "")
 
-def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
+
+def permits(rule: Rule, principal: Principal | Guest, parts: Mapping[str, Any]) -> bool:
     """Tell whether a principal may use a route with these parts of its path."""
+    if isinstance(principal, Guest):
+        return rule.guests
     if principal.admin:
         return True
     if rule.role is None or not principal.may(rule.role):
@@ -56,10 +80,10 @@ def permits(rule: Rule, principal: Principal, parts: Mapping[str, Any]) -> bool:
 
 
 def requires(
-    role: Role | None, *, own: str | None = None
+    role: Role | None, *, own: str | None = None, guests: bool = False
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
     """Declare what a Flask view needs, None for the admin alone: others get 403. ``g.principal`` is who asks."""
-    rule = Rule(role, own)
+    rule = Rule(role, own, guests)
 
     def declare(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)

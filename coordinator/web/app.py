@@ -1,9 +1,11 @@
-"""The Flask application: who asks, what they may, how every answer is dressed, and the bridge to the hub's loop.
+"""The Flask application: who asks, what they may, how errors read, and the bridge to the hub's loop.
 
-Views are short, run in worker threads and never touch the hub's memory: they ask its loop, with a time limit.
+Bodies are whole and within bounds when they come here, and the port dresses every answer. Views are short, run in
+worker threads and never touch the hub's memory: they ask its loop, with a time limit.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import TimeoutError as Late
 from typing import TypeVar
@@ -13,21 +15,18 @@ from werkzeug.exceptions import HTTPException
 
 from coordinator.core.timers import Now
 from coordinator.web.access import rule_of, undeclared
-from coordinator.web.auth import Doorkeeper, Principal
+from coordinator.web.auth import Doorkeeper, Guest, Principal, bearer_token, digest
+from coordinator.web.intake import BODY_BYTES
+from coordinator.web.limits import Failures
 
 T = TypeVar("T")
 
 #: How long a view waits for the hub's loop, in seconds.
 PATIENCE = 5.0
-#: Largest body that is read, in bytes (DESIGN 2, limits).
-BODY_BYTES = 512 * 1024
 SCHEMA_VERSION = 1
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "Cache-Control": "no-store",
-}
+#: Below these paths nobody without a token learns what there is.
+_GUARDED = ("/api/", "/admin/")
+_WHO = "send `Authorization: Bearer TOKEN`; on the hub's machine the admin token stands in the git directory"
 
 
 class Bridge:
@@ -54,29 +53,28 @@ def make_app(door: Doorkeeper, now: Callable[[], Now], bridge: Bridge, routes: I
         app.register_blueprint(blueprint)
     undeclared(app)
 
+    failures = Failures()
+
     @app.before_request
-    def authenticate() -> tuple[Response, int] | None:
+    def authenticate() -> tuple[Response, int] | tuple[Response, int, dict[str, str]] | None:
         rule = rule_of(app.view_functions.get(request.endpoint or ""))
-        if not request.path.startswith("/api/") or (rule is not None and rule.public):
+        if rule is not None and rule.public:
             return None
-        header = request.headers.get("Authorization")
+        if rule is None and not request.path.startswith(_GUARDED):
+            return None  # there is nothing there, for whoever asks
+        header, address = request.headers.get("Authorization"), request.remote_addr or ""
 
-        async def check() -> Principal | None:
-            return door.bearer(header, now().wall)
+        async def check() -> tuple[Principal | Guest | None, float]:
+            at, token = now(), bearer_token(header)
+            who = door.bearer(header, at.wall)
+            wait = 0.0 if who is not None or token is None else failures.over(address, digest(token), at.mono)
+            return who, wait
 
-        g.principal = bridge.ask(check)
-        if g.principal is None:
-            hint = (
-                "send `Authorization: Bearer TOKEN`; on the hub's machine the admin token stands in the git directory"
-            )
-            return jsonify(error="unauthorized", hint=hint), 401
-        return None
-
-    @app.after_request
-    def harden(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
+        g.principal, wait = bridge.ask(check)
+        if wait:
+            again = {"Retry-After": str(math.ceil(wait))}
+            return jsonify(error="rate_limited", hint="too many wrong tokens; wait, and send a right one"), 429, again
+        return None if g.principal is not None else (jsonify(error="unauthorized", hint=_WHO), 401)
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[Response, int]:

@@ -23,7 +23,14 @@ T = TypeVar("T")
 ADMIN = "admin"
 #: Numbers that a database can hold; larger ones are taken for the largest.
 LARGEST = 2**63 - 1
-_STATUS = {"channel_not_found": 404, "channel_exists": 409}
+_STATUS = {
+    "channel_not_found": 404,
+    "channel_exists": 409,
+    "agent_not_found": 404,
+    "agent_exists": 409,
+    "written_in_a_file": 409,
+    "superseded": 409,
+}
 _TRY_AGAIN = {"Retry-After": "1"}
 
 
@@ -38,11 +45,12 @@ class Wrong(Exception):
 def body(model: type[M]) -> M:
     """Return the body of the request. Raises Wrong: 400 without JSON or a needed field, 422 for wrong values."""
     try:
-        said = plain.read(request.get_data())
+        said = plain.read_flat(request.get_data())
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise Wrong(400, {"error": "malformed", "hint": "the body must be one JSON object"})
+        hint = f"the body must be one JSON object, at most {plain.MAX_DEPTH} levels deep"
+        raise Wrong(400, {"error": "malformed", "hint": hint})
     for name, field in model.model_fields.items():
         if field.is_required() and said.get(name) is None:
             raise Wrong(400, {"error": f"missing required field: {name}"})
@@ -71,7 +79,7 @@ def number(name: str, default: int | None = None) -> int | None:
 
 
 def caller() -> str:
-    """Return who asks, as a sender is named."""
+    """Return who asks, as a sender is named; not for routes that are open to guests."""
     principal: Principal = g.principal
     return principal.agent or ADMIN
 

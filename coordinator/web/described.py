@@ -124,7 +124,7 @@ def _operation(method: str, path: str, rule: Rule, about: Described) -> dict[str
         "responses": {},
     }
     if not rule.public:
-        said |= {"security": [{"token": []}], "x-role": _role(rule)}
+        said |= {"security": [{"token": []}], "x-role": rule.word}
     if about.takes is not None:
         said["requestBody"] = {"required": True, "content": _json(about.takes)}
     given = {**_refusals(rule, about, parts=bool(parts)), **about.answers}
@@ -150,11 +150,6 @@ def _refusals(rule: Rule, about: Described, *, parts: bool) -> dict[int, type[Ba
     if parts:
         also.add(404)
     return {**dict.fromkeys(also, answers.Problem), 503: answers.Unavailable}
-
-
-def _role(rule: Rule) -> str:
-    role = "admin" if rule.role is None else str(rule.role)
-    return f"{role}, itself" if rule.own else role
 
 
 def _tag(path: str) -> str:

@@ -12,10 +12,17 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
 #: Who was not refused for so long begins anew, in seconds: longer than any client pauses between two tries.
 FORGET_AFTER = 300.0
-#: So many pairs of address and identity are remembered; of more the one refused longest ago is forgotten.
+#: So many addresses, identities and wrong tokens are remembered; of more the one refused longest ago is forgotten.
 REMEMBERED = 10_000
 #: So many characters of what a client says it is are kept.
 IDENTITY_CHARS = 100
+
+#: Wrong tokens of one address, whatever they are: so many at once, and so many per second after that.
+WRONG_AT_ONCE = 1_000
+WRONG_PER_SECOND = 20.0
+#: The same wrong token again, from wherever. A program that tries each route once with one must not come so far.
+REPEATED_AT_ONCE = 200
+REPEATED_PER_SECOND = 5.0
 
 #: So many violations within so many seconds end a session.
 VIOLATIONS = 10
@@ -95,6 +102,32 @@ class Rate:
         if wait:
             self._left += 1
         return wait
+
+
+class Failures:
+    """Wrong tokens over HTTP, by address and by token; who has a right one is never kept waiting."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], Rate] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def over(self, address: str, token: str, now: float) -> float:
+        """Count a failure; return 0, or the seconds until the next one is answered.
+
+        ``token`` is a stored form: what was tried is not kept.
+        """
+        by_token = self._rate(("token", token), REPEATED_AT_ONCE, REPEATED_PER_SECOND).over(now)
+        by_address = self._rate(("address", address), WRONG_AT_ONCE, WRONG_PER_SECOND).over(now)
+        return max(by_token, by_address)
+
+    def _rate(self, key: tuple[str, str], at_once: int, per_second: float) -> Rate:
+        rate = self._known.pop(key, None) or Rate(at_once, per_second)
+        self._known[key] = rate
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return rate
 
 
 def frame_rate() -> Rate:

@@ -59,7 +59,7 @@ class Postroom:
     def known(self, agent_id: str) -> bool:
         """Tell whether there is an agent of that id, also one that is disabled; not one whose file is gone."""
         agent = self._agents.get(agent_id)
-        return agent is not None and bool(agent.spec.where or not agent.spec.disabled)
+        return agent is not None and agent.known
 
     async def close(self) -> None:
         """Keep what was handed in, then give file and thread back."""

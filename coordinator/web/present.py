@@ -24,6 +24,8 @@ LEGACY_STATUS: Mapping[State, str] = {
     State.REJECTED: "dead_letter",
     State.CANCELLED: "dead_letter",
 }
+_STATE = ("agent_id", "name", "fsm_state", "current_task_id", "capabilities", "flags", "connected_at",
+          "done_session", "tokens_session")  # fmt: skip
 _TIMES = ("created_at", "assigned_at", "started_at", "completed_at", "not_before")
 
 
@@ -104,6 +106,7 @@ def agent_json(agent: Agent) -> dict[str, Any]:
         "fsm_state": str(live.state),
         "capabilities": sorted(agent.capabilities),
         "role": str(agent.spec.role),
+        "where": agent.spec.where,
         "current_task_id": live.slot,
         "flags": [name for name, is_set in flags.items() if is_set],
         "parked_reason": agent.record.parked_reason or None,
@@ -114,6 +117,17 @@ def agent_json(agent: Agent) -> dict[str, Any]:
         "progress": live.progress,
         "note": live.note or None,
     }
+
+
+def agents_json(agents: Mapping[str, Agent]) -> list[dict[str, Any]]:
+    """Return all agents that some file names, by id."""
+    return [agent_json(agents[name]) for name in sorted(agents) if agents[name].known]
+
+
+def state_json(agent: Agent) -> dict[str, Any]:
+    """Return what an agent is at, as PROTOCOL 2.1 shapes it."""
+    seen = agent_json(agent)
+    return {name: seen[name] for name in _STATE}
 
 
 def matches(task: Task, wanted: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from coordinator.core.agent import Agent, Session
 from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
 from coordinator.core.timers import Now
-from coordinator.web.auth import Doorkeeper, Refused, digest
+from coordinator.web.auth import Doorkeeper, Refused, bearer_token, digest
 from coordinator.web.limits import Rate, Violations, frame_rate, limited
 from coordinator.web.presence import Line
 from coordinator.web.threshold import Threshold
@@ -156,6 +156,8 @@ class Sessions:
         self._agents = agents
         self._lines: dict[str, _Line] = {}
         self._threshold = Threshold()
+        #: Sockets that were ended from here, by close code.
+        self.closes: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -210,6 +212,7 @@ class Sessions:
             line = await self._identify(scope, receive, transmit)
             await self._converse(line, receive)
         except Cut as cut:
+            self.closes[cut.code] += 1
             if line is not None:
                 self._drop(line)
             if cut.refused is None or await self._threshold.hold(_address(scope), cut.refused, receive):
@@ -405,8 +408,7 @@ def _address(scope: Scope) -> str:
 def _bearer(scope: Scope) -> str | None:
     for name, value in scope.get("headers", ()):
         if name == b"authorization":
-            scheme, _, token = value.decode("latin-1").partition(" ")
-            return token.strip() if scheme.lower() == "bearer" else None
+            return bearer_token(value.decode("latin-1"))
     return None
 
 

@@ -24,7 +24,7 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
             return core.Rejected(frame.task_id, frame.generation, _reason(frame.reason) or "no reason given")
         case frames.TaskProgress():
             share = plain.plain(frame.progress)
-            return core.Progress(frame.task_id, frame.generation, share, frame.note or "", frame.tokens_used)
+            return core.Progress(frame.task_id, frame.generation, share, _reason(frame.note or ""), frame.tokens_used)
         case frames.TaskComplete():
             return core.Complete(frame.task_id, frame.generation, fit_result(frame.result), frame.tokens_used)
         case frames.TaskFailed():
@@ -34,7 +34,7 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
                 core.FailureClass(frame.failure_class),
                 _reason(frame.error or frame.reason or ""),
                 frame.retry_at,
-                (frame.output_tail or "")[-OUTPUT_TAIL_CHARS:],
+                plain.without_tokens(frame.output_tail or "")[-OUTPUT_TAIL_CHARS:],
             )
         case frames.TaskBlocked():
             return core.Blocked(frame.task_id, frame.generation, _reason(frame.question))
@@ -45,7 +45,7 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
         case frames.StateReport():
             return core.Reported(frame.task_id, frame.generation)
         case frames.WakeResult():
-            return core.Woken(frame.task_id, frame.status, frame.error or "")
+            return core.Woken(frame.task_id, frame.status, _reason(frame.error or ""))
         case frames.AgentRestarting():
             return core.Leaving()
         case _:
@@ -53,14 +53,19 @@ def word_of(frame: frames.ToHub) -> core.Word | None:
 
 
 def _reason(text: str) -> str:
-    return text[:REASON_CHARS]
+    return str(plain.without_tokens(text))[:REASON_CHARS]
 
 
 def fit_result(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a plain result of at most ``RESULT_BYTES`` of JSON; a larger one loses its long parts and says so."""
+    """Return a plain result of at most ``RESULT_BYTES`` of JSON; a larger one loses its long parts and says so.
+
+    No token of AgentCom is left in it.
+    """
     result = plain.plain(result)
-    size = len(json.dumps(result, ensure_ascii=False, default=str).encode(errors="replace"))
-    if size <= RESULT_BYTES:
+    said = json.dumps(result, ensure_ascii=False, default=str)
+    if "ac_" in said:
+        result = plain.without_tokens(result)
+    if len(said.encode(errors="replace")) <= RESULT_BYTES:
         return result
     room = RESULT_BYTES // (2 * max(1, len(result)) * 4)
     cut: dict[str, Any] = {}

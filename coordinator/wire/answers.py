@@ -292,3 +292,77 @@ class Agent(Answer):
 
 class AgentList(Versioned):
     agents: list[Agent]
+
+
+class AgentState(Answer):
+    """What an agent is at; ``connected_at`` in ms."""
+
+    agent_id: str
+    name: str
+    fsm_state: str
+    current_task_id: str | None
+    capabilities: list[str]
+    flags: list[str]
+    connected_at: int | None
+
+
+class AgentStates(Versioned):
+    agents: list[AgentState]
+
+
+class AgentStateShown(Versioned, AgentState):
+    """``last_state_change`` in ms, null before the first one since the hub started."""
+
+    last_state_change: int | None
+
+
+class AgentAnswered(Answer):
+    status: Literal["resumed", "draining", "undrained", "removed"]
+    agent_id: str
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+class TokenIssued(Answer):
+    """A new token, shown this once; ``where`` is the file that names the agent."""
+
+    agent_id: str
+    token: str = Field(pattern="^ac_[A-Za-z0-9_-]{43}$")
+    where: str
+
+
+class Registered(TokenIssued):
+    """``task_id`` is a first task for this agent alone, null for one that gets no tasks."""
+
+    hub_ws_url: str
+    hub_api_url: str
+    default_repo: str | None
+    url: str | None
+    task_id: str | None
+
+
+class TokenShown(Answer):
+    """A token that opens the door now. ``where``: the file that holds its hash; ``not_after`` in ms."""
+
+    agent_id: str
+    token_prefix: str
+    where: str
+    not_after: int | None
+
+
+class Tokens(Answer):
+    tokens: list[TokenShown]
+
+
+class TokensRevoked(Answer):
+    status: Literal["revoked"]
+    agent_id: str
+
+
+class Invited(Answer):
+    """An invite, shown this once; ``expires`` in ms."""
+
+    agent_id: str
+    invite: str = Field(pattern="^ai_[A-Za-z0-9_-]{43}$")
+    expires: int

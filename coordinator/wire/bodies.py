@@ -1,11 +1,13 @@
-"""Bodies of HTTP requests about messages and channels (PROTOCOL 2.1).
+"""Bodies of HTTP requests (PROTOCOL 2.1).
 
 Unknown fields are ignored; a wrong type is a ``ValidationError``.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any, Literal
 
-from coordinator.wire.frames import Payload, Word
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from coordinator.wire.frames import MAX_LIST, Payload, Word, names_of
 
 #: The longest description of a channel, in characters.
 DESCRIPTION_CHARS = 2_000
@@ -47,6 +49,37 @@ class AckBody(Body):
     """``POST /api/mailbox/:id/ack``."""
 
     seq: int = Field(strict=True)
+
+
+class AgentBody(Body):
+    """Who an agent is, as far as it is made of this; ``capabilities`` may be objects with ``name`` (PROTOCOL 1.1)."""
+
+    agent_id: Word
+    name: Word | None = None
+    capabilities: Annotated[tuple[Word, ...], Field(max_length=MAX_LIST, fail_fast=True)] | None = None
+
+    @field_validator("capabilities", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return names_of(value)
+
+
+class TokenBody(AgentBody):
+    """``POST /admin/tokens``. ``grace`` is how long the token before goes on: ``24h``, or ms."""
+
+    role: Literal["reader", "agent", "coordinator"] | None = None
+    grace: Word | int | None = None
+
+
+class RegisterBody(AgentBody):
+    """``POST /api/onboard/register``."""
+
+
+class InviteBody(Body):
+    """``POST /admin/invites``. ``expires``: ``1h``, an RFC 3339 time, ms since the epoch, or ms from now."""
+
+    agent_id: Word
+    expires: Word | int | None = None
 
 
 class RetentionBody(Body):

@@ -49,6 +49,13 @@ class Held(BaseModel):
     generation: int
 
 
+def names_of(value: Any) -> Any:
+    """Accept capabilities as strings or as objects with ``name`` (PROTOCOL 1.1)."""
+    if isinstance(value, list | tuple) and len(value) <= MAX_LIST:
+        return tuple(item["name"] if isinstance(item, dict) and "name" in item else item for item in value)
+    return value
+
+
 class Identify(Frame):
     type: Literal["identify"] = "identify"
     agent_id: str
@@ -65,10 +72,7 @@ class Identify(Frame):
     @field_validator("capabilities", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        """Accept capabilities as strings or as objects with ``name`` (PROTOCOL 1.1)."""
-        if isinstance(value, list | tuple) and len(value) <= MAX_LIST:
-            return tuple(item["name"] if isinstance(item, dict) and "name" in item else item for item in value)
-        return value
+        return names_of(value)
 
 
 class Identified(Frame):

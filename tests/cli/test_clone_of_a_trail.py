@@ -8,6 +8,7 @@ from support.repo import Clone
 from support.state import let_a_hub_look
 
 from coordinator.cli.status_cmd import _remote
+from coordinator.listening import Listening
 from coordinator.service import CannotStart, Options, serve
 
 
@@ -56,7 +57,7 @@ def test_no_hub_begins_a_trail_of_its_own_beside_it(cloned: Clone) -> None:
     with pytest.raises(
         CannotStart, match=r"`agentcom hub --remote origin`.*git branch agentcom/state origin/agentcom/state"
     ) as refused:
-        asyncio.run(serve(Options(cloned.path, port=0), lambda url: None))
+        asyncio.run(serve(Options(cloned.path, Listening(port=0)), lambda url: None))
     assert refused.value.exit_code == 78
     assert cloned.git("branch", "--list", "agentcom/*") == ""
 

@@ -344,7 +344,7 @@ def test_an_edit_sets_keys_and_an_empty_text_takes_them_away(clone: Clone, run: 
     clone.commit({"tasks/t-1.yaml": "title: x\nassignee: a\nlabels: [b]\nreview: required\n"})
     said = run("task", "edit", "t-1", "--title", "z", "--assignee", "", "--label", "", "--no-review", "--timeout", "1h")
     assert said.code == 0
-    assert clone.show("tasks/t-1.yaml") == "title: z\ntimeout: 1h\n"
+    assert clone.show("tasks/t-1.yaml") == "title: z\nreview: none\ntimeout: 1h\n"
     refuses(clone, run("task", "edit", "t-1", "--title", ""), 64, "--title: is empty")
 
 

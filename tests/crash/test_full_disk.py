@@ -17,6 +17,7 @@ from support.repo import make_repo
 from coordinator.cli.common import EXIT_FAILED
 from coordinator.git.lock import HubLock
 from coordinator.hub import Hub
+from coordinator.listening import Listening
 from coordinator.place import Place
 from coordinator.service import CannotStart, Options, serve
 
@@ -83,15 +84,15 @@ async def test_a_hub_whose_disk_fills_up_after_its_claim_serves_and_can_be_found
         tries = 0
         write_hub = Place.write_hub
 
-        def count(self: Place, url: str, hub_id: str, started_at: int) -> None:
+        def count(self: Place, *said: object) -> None:
             nonlocal tries
             tries += 1
-            write_hub(self, url, hub_id, started_at)
+            write_hub(self, *said)
 
         monkeypatch.setattr(Hub, "start", start)
         monkeypatch.setattr(Place, "write_hub", count)
         ready = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(serve(Options(clone.path, port=0), ready.set_result))
+        serving = asyncio.create_task(serve(Options(clone.path, Listening(port=0)), ready.set_result))
         await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
         if serving.done():
             serving.result()
@@ -126,6 +127,6 @@ async def test_a_first_start_on_a_full_disk_ends_with_one_line_and_claims_nothin
     with small_disk(tmp_path / "disk") as disk:
         clone = make_repo(disk / "repo", {"BACKLOG.md": "- [ ] one\n"})
         with filled(disk), pytest.raises(CannotStart, match="make room") as refused:
-            await serve(Options(clone.path, port=0), lambda url: None)
+            await serve(Options(clone.path, Listening(port=0)), lambda url: None)
         assert refused.value.exit_code == EXIT_FAILED
         assert clone.git("branch", "--list", "agentcom/*") == ""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import strategies
 
-from coordinator.core.agent import AgentRecord
+from coordinator.core.agent import AgentRecord, AgentSpec, Role
 from coordinator.core.backlog import BacklogMap, Item, carry
 from coordinator.core.machine import State
 from coordinator.core.policy import Lane
@@ -112,11 +112,12 @@ def test_a_finished_task_comes_back_from_its_folder():
 
 def test_the_fold_gives_records_map_and_hub_file_back_and_names_what_is_broken():
     record = AgentRecord("loash", parked_until=CREATED, parked_reason="not logged in", accepted="ab" * 20)
+    made = AgentSpec("loash", "Loash", ("python",), Role.READER, where="agents/api/loash.yaml")
     known = carry(BacklogMap(blob="ab" * 20), [[Item("Title", 12, "Ready", Lane.READY)]]).map
     name = known.entries[0].id
     item = Task(Spec(name, "Title", origin=Origin.BACKLOG), Status(created_at=CREATED))
     files = {
-        **layout.record_change(record),
+        **layout.record_change(record, made)[0],
         **layout.backlog_change(known),
         **layout.hub_change({"source": "main", "epoch": 3}),
         **layout.files_of(item),
@@ -125,6 +126,7 @@ def test_the_fold_gives_records_map_and_hub_file_back_and_names_what_is_broken()
     }
     folded = layout.fold(files)
     assert folded.records == {"loash": record}
+    assert folded.enlisted == {"loash": made}
     assert folded.backlog == known
     assert folded.hub == {"source": "main", "epoch": 3}
     assert folded.specs[name].where == "BACKLOG.md:12"

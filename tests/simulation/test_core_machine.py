@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.world import ALL, PERSON, QUIET, World
 
-from coordinator.core import scheduler
-from coordinator.core.agent import AgentSpec
+from coordinator.core import enlisting, scheduler
+from coordinator.core.agent import AgentRecord, AgentSpec, Token
 from coordinator.core.events import (
     Accepted,
     Ack,
@@ -20,6 +20,7 @@ from coordinator.core.events import (
     Effect,
     Failed,
     FailureClass,
+    Invited,
     Progress,
     Record,
     Recovering,
@@ -29,6 +30,8 @@ from coordinator.core.events import (
     Resumed,
     Send,
     Started,
+    TokenIssued,
+    TokensRevoked,
     Woken,
 )
 from coordinator.core.machine import FINISHED, OWNED, TASK, AgentState, Event, State
@@ -42,12 +45,16 @@ AGENTS = {
     "b": AgentSpec("b", capabilities=("python",)),
     "c": AgentSpec("c"),
 }
+#: Agents that only the hub makes, until somebody writes a file.
+MADE = {name: AgentSpec(name, where=f"agents/api/{name}.yaml") for name in ("x", "y")}
+DAY = 24 * 3600 * 1000
 TASKS = [f"t-{number}" for number in range(6)]
 FREE_WORDS = {"rerun", "deleted"}
 NO_RETRY = {"rate_limited", "environment", "not_accepted", "rejected", "busy", "handed_back", "agent_disabled"}
 
 tasks = st.sampled_from(TASKS)
 agents = st.sampled_from(sorted(AGENTS))
+anybody = st.sampled_from(sorted({**AGENTS, **MADE}))
 generations = st.one_of(st.none(), st.integers(0, 4))
 
 
@@ -62,6 +69,13 @@ class CoreMachine(RuleBasedStateMachine):
         self.world = World(policy)
         self.branch: dict[str, Task] = {}
         self.files: dict[str, bytes] = {}
+        self.agent_files: dict[str, bytes] = {}
+        self.records: dict[str, AgentRecord] = {}
+        self.enlisted: dict[str, AgentSpec] = {}
+        self.revoked: set[str] = set()
+        self.invites: dict[str, str] = {}
+        self.used: set[str] = set()
+        self._hashes = 0
         self.world.agents = dict(AGENTS)
         self.world.check = self.check
         self.world.observe()
@@ -131,7 +145,60 @@ class CoreMachine(RuleBasedStateMachine):
         if disabled:
             self.world.sessions.pop(agent, None)
 
-    @rule(agent=agents, features=st.sampled_from([ALL, QUIET, frozenset()]), honest=st.booleans(), data=st.data())
+    @rule(agent=anybody, written=st.booleans(), disabled=st.booleans())
+    def write_agent(self, agent, written, disabled) -> None:
+        if written:
+            token = Token(self._hash(), "ac_abcde")
+            self.world.add_agents(replace({**AGENTS, **MADE}[agent], disabled=disabled, tokens=(token,)))
+        else:
+            self.world.agents.pop(agent, None)
+            self.world.observe()
+        self._forget_closed(agent)
+
+    @rule(
+        agent=anybody, first=st.booleans(), grace=st.sampled_from([0, 60_000, DAY]), invited=st.booleans(), task=tasks
+    )
+    def issue(self, agent, first, grace, invited, task) -> None:
+        token = Token(self._hash(), "ac_abcde")
+        known = sorted(invite for invite, name in self.invites.items() if name == agent)
+        invite = known[-1] if invited and known else "f" * 64 if invited else None
+        spec, now = Spec(task, "Say hello", origin=Origin.API, blob="d" * 40), self.world.now.wall
+        before = self.world.core.memory.agents.get(agent)
+        good = before is not None and any(one.sha256 == invite and one.lives(now) for one in before.record.invites)
+        shut = before is not None and (bool(before.open_tokens(now)) or (before.known and before.spec.disabled))
+        made = MADE.get(agent, AgentSpec(agent, where=f"agents/api/{agent}.yaml"))
+        self.world.handle(TokenIssued(made, token, PERSON, grace, invite, first, spec))
+        after = self.world.core.memory.agents.get(agent)
+        issued = after is not None and token in after.record.tokens
+        assert issued == ((invite is None or good) and not (first and shut))
+        if issued and invite is not None:
+            assert invite not in self.used, "an invite opens once"
+            self.used.add(invite)
+
+    @rule(agent=anybody, ends=st.sampled_from([None, 60_000]))
+    def invite(self, agent, ends) -> None:
+        invite = Token(self._hash(), "ai_abcde", ends and self.world.now.wall + ends)
+        self.invites[invite.sha256] = agent
+        self.world.handle(Invited(agent, invite, PERSON))
+
+    @rule(agent=anybody, discharge=st.booleans())
+    def revoke(self, agent, discharge) -> None:
+        known = self.world.core.memory.agents.get(agent)
+        if known is not None and (not discharge or agent in self.enlisted):
+            self.revoked |= {token.sha256 for token in (*known.spec.tokens, *known.record.tokens)}
+        self.world.handle(TokensRevoked(agent, PERSON, discharge))
+        self._forget_closed(agent)
+
+    def _forget_closed(self, agent: str) -> None:
+        known = self.world.core.memory.agents.get(agent)
+        if known is None or known.spec.disabled:
+            self.world.sessions.pop(agent, None)
+
+    def _hash(self) -> str:
+        self._hashes += 1
+        return f"{self._hashes:064x}"
+
+    @rule(agent=anybody, features=st.sampled_from([ALL, QUIET, frozenset()]), honest=st.booleans(), data=st.data())
     def connect(self, agent, features, honest, data) -> None:
         owned = [(t.id, t.status.generation) for t in self.world.core.memory.owned_by(agent)]
         if not features:
@@ -139,8 +206,7 @@ class CoreMachine(RuleBasedStateMachine):
         else:
             holding = owned if honest else data.draw(st.lists(st.tuples(tasks, st.integers(1, 3)), max_size=2))
         self.world.connect(agent, features, holding)
-        if self.world.core.memory.agents[agent].live.session is None:
-            self.world.sessions.pop(agent)
+        self._forget_closed(agent)
 
     @precondition(lambda self: self.world.sessions)
     @rule(data=st.data())
@@ -212,10 +278,30 @@ class CoreMachine(RuleBasedStateMachine):
         for effect in effects:
             if isinstance(effect, Record) and effect.after is not None:
                 self._record(effect)
+            elif isinstance(effect, Record):
+                self._agent_record(effect)
             elif isinstance(effect, Send):
                 self._send(effect)
         for task in memory.tasks.values():
             assert task.status == self.branch[task.id].status, "S9: memory = fold(branch)"
+        assert memory.enlisted == self.enlisted, "S9"
+        assert not memory.enlisted.keys() & self.world.agents.keys(), "a person's file takes over what the hub made"
+        for agent in memory.agents.values():
+            assert agent.record == self.records.get(agent.id, AgentRecord(agent.id)), "S9"
+            assert agent.id not in memory.enlisted or agent.spec == memory.enlisted[agent.id]
+            assert not {token.sha256 for token in agent.open_tokens(self.world.now.wall)} & self.revoked
+            assert len(agent.record.tokens) <= enlisting.TOKENS_KEPT
+
+    def _agent_record(self, record: Record) -> None:
+        self.records[record.record.id] = record.record
+        if record.enlisted is not None:
+            self.enlisted[record.record.id] = record.enlisted
+        if record.discharged:
+            del self.enlisted[record.record.id]
+        puts, deletes = layout.record_change(record.record, record.enlisted, discharged=record.discharged)
+        self.agent_files.update(puts)
+        for path in deletes:
+            del self.agent_files[path]
 
     def _record(self, record: Record) -> None:
         after = record.after
@@ -255,6 +341,8 @@ class CoreMachine(RuleBasedStateMachine):
                 assert folded.statuses[task.id] == task.status
         assert set(self.files) == {path for task in self.branch.values() for path in layout.files_of(task)}
         assert len(folded.statuses) == sum(1 for task in self.branch.values() if task.open)
+        agents = layout.fold(self.agent_files)
+        assert (agents.problems, agents.records, agents.enlisted) == ((), self.records, self.enlisted)
 
     def _no_earlier_waits(self, record: Record) -> None:
         """S13: what still waits after this step and comes earlier in the order did not fit the chosen agent."""

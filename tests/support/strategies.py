@@ -125,6 +125,7 @@ records = st.builds(
     tokens=_many(tokens),
     revoked=_many(hashes),
     accepted=blobs,
+    invites=_many(tokens),
 )
 
 #: Items with few titles, so that equals, moves and rewordings happen often.

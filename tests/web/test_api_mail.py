@@ -135,6 +135,12 @@ def test_a_body_that_is_no_json_is_malformed(door: Door, data: bytes) -> None:
     assert door.ask("ada", "POST", "/api/message", data=data)[0] == 400
 
 
+def test_a_body_may_be_64_levels_deep_and_no_deeper(door: Door) -> None:
+    for levels, status in ((63, 200), (64, 400)):
+        data = b'{"to":"gcu","payload":' + b"[" * levels + b"]" * levels + b"}"
+        assert door.ask("ada", "POST", "/api/message", data=data)[0] == status
+
+
 def test_a_script_need_not_say_that_its_body_is_json(door: Door) -> None:
     form = "application/x-www-form-urlencoded"
     body = b'{"to":"gcu","payload":"a=b&c"}'

@@ -3,7 +3,7 @@
 import pytest
 
 from coordinator.web import limits
-from coordinator.web.limits import Rate, Refusals, Violations
+from coordinator.web.limits import Failures, Rate, Refusals, Violations
 
 
 def test_refusals_of_one_identity_from_one_address_are_answered_ever_later_up_to_30_s() -> None:
@@ -98,3 +98,27 @@ def test_a_tasks_fate_and_a_sign_of_life_are_never_limited(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["message", "status", "channel_publish", "wake_result", "resource_report"])
 def test_everything_else_is_limited(kind: str) -> None:
     assert limits.limited(kind)
+
+
+def test_the_same_wrong_token_is_answered_so_often_at_once_and_then_five_times_a_second() -> None:
+    failures = Failures()
+    assert [failures.over("10.0.0.1", "t", 0.0) for _ in range(200)] == [0] * 200
+    assert failures.over("10.0.0.1", "t", 0.0) == pytest.approx(0.2)
+    assert failures.over("10.0.0.2", "t", 0.1) == pytest.approx(0.1), "from wherever it comes"
+    assert failures.over("10.0.0.1", "other", 0.1) == 0
+    assert failures.over("10.0.0.1", "t", 0.2) == 0
+
+
+def test_one_address_that_tries_many_tokens_is_slowed_down_and_its_neighbour_is_not() -> None:
+    failures = Failures()
+    waits = [failures.over("10.0.0.1", f"t{number}", 0.0) for number in range(1_001)]
+    assert (max(waits[:1_000]), waits[1_000]) == (0, pytest.approx(0.05))
+    assert failures.over("10.0.0.2", "fresh", 0.0) == 0
+
+
+def test_wrong_tokens_never_fill_the_memory_and_their_address_is_not_forgotten_among_them() -> None:
+    failures = Failures()
+    for number in range(2 * limits.REMEMBERED):
+        wait = failures.over("10.0.0.1", f"t{number}", 0.0)
+    assert len(failures) == limits.REMEMBERED
+    assert wait > 0

@@ -29,7 +29,6 @@ CHECKS = [
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
-    ignored_auth,
 ]
 #: How many requests are made up for each route.
 REQUESTS = 25
@@ -70,11 +69,17 @@ def test_whatever_is_asked_the_answer_is_as_described(document: BaseSchema, hub:
 
 
 def _ask_much(operation: schemathesis.APIOperation, headers: dict[str, str], known: dict[str, str]) -> None:
+    guarded = False
+
     @settings(max_examples=REQUESTS, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(operation.as_strategy())
     def ask(case: schemathesis.Case) -> None:
+        nonlocal guarded
         case.path_parameters.update(known)
-        case.call_and_validate(headers=headers, checks=CHECKS)
+        answer = case.call_and_validate(headers=headers, checks=CHECKS)
+        if not guarded and answer.status_code < 300:  # once: so many wrong tokens are answered 429
+            case.validate_response(answer, headers=headers, checks=[ignored_auth])
+            guarded = True
 
     ask()
 
