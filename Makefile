@@ -11,7 +11,7 @@ KILLS  ?= 200
 CUTS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas bench fuzz crash power clean
+.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas runtimes bench fuzz crash power clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ crash: $(STAMP) ## kill -9 at every step, 200 times at random, beside git gc (ab
 
 power: $(STAMP) ## 50 power cuts for each engine on a disk of its own (needs root, says when it cannot); CUTS=N for another number
 	@AGENTCOM_CUTS=$(CUTS) $(BIN)/pytest -rs -m power tests/crash
+
+runtimes: $(STAMP) ## get the pinned agent programs from npm into .runtimes (2 GB) and check the presets against their help
+	@$(BIN)/python -m sidecar.runtimes.check .runtimes
 
 bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.scheduler --quick

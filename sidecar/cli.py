@@ -1,6 +1,7 @@
 """``agentcom-sidecar``: the command line; exit codes as DECISIONS 17. Anything heavy is imported when it is needed."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ class _Ends(Exception):
         self.code = code
 
 
+_config_option = click.option(
+    "--config", "config_file", required=True, type=click.Path(path_type=Path), help="YAML or JSON file."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="agentcom-sidecar", message="%(prog)s %(version)s")
 def commands() -> None:
@@ -32,7 +39,7 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), help="YAML or JSON file.")
+@_config_option
 @click.option("--once", is_flag=True, help="End after one task; end at the first refusal.")
 @click.option("--service", is_flag=True, help="Never give up on a refused token, try again slowly.")
 def run(config_file: Path, once: bool, service: bool) -> None:
@@ -50,6 +57,7 @@ def run(config_file: Path, once: bool, service: bool) -> None:
             raise ConfigError(f"{config_file}: {missing}")
         if remark := exposed(config_file):
             logging.getLogger("sidecar").warning("%s", remark)
+        _warn_of_full(config)
     except ConfigError as error:
         raise _Ends(str(error), EXIT_CONFIG) from error
     except OSError as error:
@@ -57,6 +65,93 @@ def run(config_file: Path, once: bool, service: bool) -> None:
             f"{config_file}: {error.filename}: {error.strerror}; change state_dir or log_file", EXIT_CONFIG
         ) from error
     sys.exit(_locked(config, once, service))
+
+
+def _warn_of_full(config: "Config") -> None:
+    """Say in red what the profile full means; in the log where nobody sees colours."""
+    import logging
+
+    if config.runtime.profile != "full":
+        return
+    text = (
+        f"profile full: {config.runtime.definition.name} asks for no permission and may do whatever this user may; "
+        "take it only in a container or on a machine of its own"
+    )
+    if sys.stderr.isatty():
+        click.secho(text, fg="red", bold=True, err=True)
+    else:
+        logging.getLogger("sidecar").warning("%s", text)
+
+
+def _read(config_file: Path) -> "Config":
+    from sidecar.config import ConfigError, load
+
+    try:
+        return load(config_file)
+    except ConfigError as error:
+        raise _Ends(str(error), EXIT_CONFIG) from error
+
+
+@commands.command()
+@_config_option
+@_json_option
+def status(config_file: Path, as_json: bool) -> None:
+    """Show what this sidecar holds: the attempt in hand, results on their way."""
+    from sidecar.looking import look
+
+    try:
+        seen = look(_read(config_file))
+    except OSError as error:
+        raise _Ends(f"{error.filename}: {error.strerror}", EXIT_FAILED) from error
+    click.echo(seen.as_json() if as_json else seen.as_text())
+
+
+@commands.command()
+@click.argument("task_id", metavar="ID")
+@_config_option
+@click.option("-f", "--follow", is_flag=True, help="Go on until the attempt is over.")
+@click.option("--generation", type=int, help="An earlier attempt (default: the last one here).")
+def logs(task_id: str, config_file: Path, follow: bool, generation: int | None) -> None:
+    """Show what the program printed while it did task ID."""
+    from sidecar.looking import LOOK_EVERY_S, NoSuchAttempt, Output
+
+    try:
+        output = Output(_read(config_file), task_id, generation)
+        while True:
+            over = not follow or output.is_over()
+            click.echo(output.more(), nl=False)
+            if over:
+                return
+            time.sleep(LOOK_EVERY_S)
+    except NoSuchAttempt as error:
+        raise _Ends(str(error), EXIT_FAILED) from error
+    except OSError as error:
+        raise _Ends(f"{error.filename}: {error.strerror}", EXIT_FAILED) from error
+
+
+@commands.command()
+@_config_option
+@_json_option
+def doctor(config_file: Path, as_json: bool) -> None:
+    """Check everything a sidecar needs, also by a small real task, which may cost some tokens."""
+    import asyncio
+    import json
+
+    from sidecar.doctor import Check, examine
+
+    checks: list[Check] = []
+
+    def show(check: Check) -> None:
+        checks.append(check)
+        if not as_json:
+            click.secho(check.line(), fg=None if check.passed else "red")
+
+    asyncio.run(examine(config_file, show))
+    passed = all(check.passed for check in checks)
+    if as_json:
+        said = {"schema_version": 1, "passed": passed, "checks": [check.as_dict() for check in checks]}
+        click.echo(json.dumps(said, ensure_ascii=False, indent=2))
+    sys.exit(0 if passed else EXIT_FAILED)
 
 
 def _locked(config: "Config", once: bool, service: bool) -> int:

@@ -6,6 +6,7 @@ It reads the file and nothing else: no network, no runtime is looked for. Relati
 import difflib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,19 +16,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
-from sidecar.runtimes.catalogue import FAKE_MODES, RUNTIMES, Definition, unknown_variables
+from sidecar.runtimes.catalogue import FAKE_MODES, Definition, Runtime, RuntimeFileError, find, known, unknown_variables
+from sidecar.runtimes.schema import PROFILES, seconds
+from sidecar.runtimes.schema import load as load_runtime
 
 _AGENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?\Z")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-PROFILES = ("read", "edit", "dev", "full")
 _KEYS = (
     "agent_id token name hub_url hub_api_url capabilities state_dir results_dir log_file reconnect_max resend_every "
     "progress_every stop_grace kill_grace runtime"
 ).split()
 #: Keys of the Node sidecar's config.json that mean nothing here; they are no mistake.
 _OLD_KEYS = frozenset({"repo_dir", "reviewer", "confirmation_timeout_ms", "wake_command"})
-_RUNTIME_KEYS = "name argv cwd env timeout profile script".split()
+_RUNTIME_KEYS = "name file program argv args options cwd env timeout profile check_login script".split()
 _WS_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
@@ -41,10 +41,14 @@ class RuntimeConfig:
 
     definition: Definition
     argv: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     profile: str = "dev"
+    check_login: bool = True
     script: tuple[str, ...] = ()
 
 
@@ -69,16 +73,35 @@ class Config:
     kill_grace: float = 5.0
 
 
+def runtime_of(config: Config) -> Runtime:
+    """Return the configured runtime, ready to be asked for command lines."""
+    one = config.runtime
+    return Runtime(
+        one.definition,
+        one.argv,
+        one.script,
+        journal=config.state_dir / "fake-script.log",
+        profile=one.profile,
+        program=one.program,
+        args=one.args,
+        options=one.options,
+    )
+
+
 def missing_program(config: Config) -> str | None:
     """Return a line when the runtime's program is not there: every task would fail on it, and park the agent."""
-    argv, env = config.runtime.argv, config.runtime.env
-    if not argv or argv[0].startswith("$") or shutil.which(argv[0], path=env.get("PATH")) is not None:
+    one = config.runtime
+    argv = one.program or one.definition.argv or one.argv
+    key = "runtime.argv" if one.definition.argv is None else "runtime.program"
+    if not argv or argv[0].startswith("$") or shutil.which(argv[0], path=one.env.get("PATH")) is not None:
         return None
     if "/" not in argv[0]:
-        return f"runtime.argv: {argv[0]} is not on PATH; install it, or write its path"
+        install = one.definition.install
+        how = f"install it (npm install -g {install.npm})" if install else "install it"
+        return f"{key}: {argv[0]} is not on PATH; {how}, or write its path"
     if Path(argv[0]).exists():
-        return f"runtime.argv: {argv[0]} is not executable: chmod +x {argv[0]}"
-    return f"runtime.argv: {argv[0]} does not exist; correct the path, it counts from the config file's folder"
+        return f"{key}: {argv[0]} is not executable: chmod +x {argv[0]}"
+    return f"{key}: {argv[0]} does not exist; correct the path, it counts from the config file's folder"
 
 
 def exposed(path: Path) -> str | None:
@@ -135,7 +158,7 @@ class _Reader:
             token=self._text(self._raw, "token", needed=True),
             hub_url=hub_url,
             hub_api_url=self._text(self._raw, "hub_api_url") or _api_url(hub_url),
-            runtime=self._runtime(),
+            runtime=self._runtime(state_dir),
             state_dir=state_dir,
             results_dir=self._folder(self._raw, "results_dir") or state_dir / "results",
             name=self._text(self._raw, "name") or None,
@@ -148,24 +171,26 @@ class _Reader:
             kill_grace=self._seconds(self._raw, "kill_grace", 5.0, zero=True),
         )
 
-    def _runtime(self) -> RuntimeConfig:
+    def _runtime(self, state_dir: Path) -> RuntimeConfig:
         raw = self._raw.get("runtime")
+        if raw is None and "wake_command" in self._raw:
+            return self._old_wake_command(state_dir)
         if raw is None:
-            hint = "add e.g. `runtime: {name: shell, argv: [./work.sh]}`"
-            if "wake_command" in self._raw:
-                raise self._wrong("wake_command", f"is not run by this version; {hint}")
-            raise self._wrong("runtime", f"is missing; {hint}")
+            raise self._wrong("runtime", "is missing; add e.g. `runtime: {name: shell, argv: [./work.sh]}`")
         if not isinstance(raw, dict):
             raise self._wrong("runtime", "must be a mapping with a name")
         self._known(raw, _RUNTIME_KEYS, "runtime.", frozenset())
-        name = self._text(raw, "name", needed=True, at="runtime.")
-        if name not in RUNTIMES:
-            raise self._wrong("runtime.name", f"{name!r} is unknown; known are {', '.join(RUNTIMES)}")
-        definition = RUNTIMES[name]
+        definition = self._definition(raw, state_dir / "runtimes")
+        name = definition.name
         argv = self._words(raw, "argv")
         if definition.argv is None and not argv:
             raise self._wrong("runtime.argv", f"is missing; {name} runs a list of words, e.g. [python3, work.py]")
-        for variable in unknown_variables(argv):
+        if definition.argv is not None and argv:
+            raise self._wrong("runtime.argv", f"belongs to {name} itself; use args, options or program")
+        args, program = self._words(raw, "args"), self._words(raw, "program")
+        if definition.argv is not None and args and "${ARGS}" not in definition.argv:
+            raise self._wrong("runtime.args", f"has no place in the command of {name}")
+        for variable in unknown_variables((*argv, *args)):
             raise self._wrong(
                 "runtime.argv",
                 f"${{{variable}}} is not filled in; the task's text is in the file $AGENTCOM_TASK_FILE",
@@ -174,21 +199,91 @@ class _Reader:
         for mode in script:
             if mode not in FAKE_MODES:
                 raise self._wrong("runtime.script", f"{mode!r} is no mode; known are {', '.join(FAKE_MODES)}")
-        profile = self._text(raw, "profile", at="runtime.") or "dev"
-        if profile not in PROFILES:
-            raise self._wrong("runtime.profile", f"{profile!r} is unknown; known are {', '.join(PROFILES)}")
-        env = raw.get("env") or {}
-        if not isinstance(env, dict) or any(isinstance(value, dict | list) for value in env.values()):
-            raise self._wrong("runtime.env", "must map names to texts")
+        check_login = raw.get("check_login", True)
+        if not isinstance(check_login, bool):
+            raise self._wrong("runtime.check_login", "must be true or false")
         return RuntimeConfig(
             definition=definition,
             argv=self._located(argv),
+            program=self._located(program),
+            args=args,
+            options=self._options(raw, definition),
             cwd=self._folder(raw, "cwd", at="runtime."),
-            env={str(variable): str(value) for variable, value in env.items()},
+            env=self._texts(raw, "env"),
             timeout=self._seconds(raw, "timeout", 0.0, at="runtime.") or None,
-            profile=profile,
+            profile=self._profile(raw, definition),
+            check_login=check_login,
             script=script,
         )
+
+    def _definition(self, raw: Mapping[str, Any], folder: Path) -> Definition:
+        """Return what ``file`` or ``name`` means."""
+        file = self._folder(raw, "file", at="runtime.")
+        name = self._text(raw, "name", needed=file is None, at="runtime.")
+        try:
+            if file is not None:
+                definition = load_runtime(file)
+                if name not in ("", definition.name):
+                    raise self._wrong("runtime.name", f"{name!r} is not what {file} calls itself; leave it out")
+                return definition
+            found = find(name, folder)
+        except RuntimeFileError as error:
+            raise ConfigError(str(error)) from error
+        if found is None:
+            names = known(folder)
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise self._wrong(
+                "runtime.name", f"{name!r} is unknown; {hint}known are {', '.join(names)}, and files in {folder}"
+            )
+        return found
+
+    def _profile(self, raw: Mapping[str, Any], definition: Definition) -> str:
+        profile = self._text(raw, "profile", at="runtime.") or "dev"
+        if profile not in PROFILES:
+            raise self._wrong("runtime.profile", f"{profile!r} is unknown; known are {', '.join(PROFILES)}")
+        if profile not in {str(name) for name in definition.profiles}:
+            note = f" ({definition.profile_note})" if definition.profile_note else ""
+            raise self._wrong(
+                "runtime.profile", f"{definition.name} has no {profile}, only {', '.join(definition.profiles)}{note}"
+            )
+        return profile
+
+    def _options(self, raw: Mapping[str, Any], definition: Definition) -> dict[str, str]:
+        options = self._texts(raw, "options")
+        self._known(options, list(definition.options), "runtime.options.", frozenset())
+        for name, option in definition.options.items():
+            if option.required and not options.get(name):
+                raise self._wrong(f"runtime.options.{name}", f"is missing; {definition.name} needs it: {option.about}")
+        return options
+
+    def _old_wake_command(self, state_dir: Path) -> RuntimeConfig:
+        """Read the wake command of a Node sidecar: split once into words, never given to a shell."""
+        try:
+            argv = tuple(shlex.split(self._text(self._raw, "wake_command", needed=True)))
+        except ValueError as error:
+            raise self._wrong("wake_command", f"cannot be split into words: {error}") from error
+        if not argv:
+            raise self._wrong("wake_command", "is empty")
+        for variable in unknown_variables(argv):
+            raise self._wrong(
+                "wake_command",
+                f"${{{variable}}} is not filled in any more; let the agent read the file ${{TASK_FILE}} instead",
+            )
+        definition = find("wake", state_dir / "runtimes")
+        if definition is None:
+            raise self._wrong("wake_command", "the runtime wake is missing; install this sidecar again")
+        patience = self._raw.get("confirmation_timeout_ms")
+        if isinstance(patience, int | float) and patience > 0:
+            wake = definition.wake.model_copy(update={"confirm": patience / 1000})
+            definition = definition.model_copy(update={"wake": wake})
+        return RuntimeConfig(definition=definition, argv=self._located(argv))
+
+    def _texts(self, raw: Mapping[str, Any], key: str) -> dict[str, str]:
+        value = raw.get(key) or {}
+        if not isinstance(value, dict) or any(isinstance(one, dict | list) for one in value.values()):
+            raise self._wrong(f"runtime.{key}", "must map names to texts")
+        return {str(name): str(one) for name, one in value.items()}
 
     def _capabilities(self) -> tuple[str, ...]:
         raw = self._raw.get("capabilities") or []
@@ -238,10 +333,13 @@ class _Reader:
         value = raw.get(key)
         if value is None:
             return default
-        match = _DURATION.match(str(value).strip())
-        if match is None or (float(match[1]) <= 0 and not zero):
+        try:
+            length = seconds(value)
+        except ValueError as error:
+            raise self._wrong(f"{at}{key}", str(error)) from error
+        if length <= 0 and not zero:
             raise self._wrong(f"{at}{key}", f"{value!r} is no duration; write e.g. 30s or 5m")
-        return float(match[1]) * _UNITS[match[2] or "s"]
+        return length
 
     def _folder(self, raw: Mapping[str, Any], key: str, at: str = "") -> Path | None:
         text = self._text(raw, key, at=at)

@@ -46,6 +46,7 @@ from sidecar.events import (
     Received,
     RemoveFiles,
     Restored,
+    Resume,
     Say,
     Send,
     Start,
@@ -70,7 +71,11 @@ ENDED_KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Times in seconds; ``once`` ends the sidecar after its first attempt is answered for."""
+    """Times in seconds; ``once`` ends the sidecar after its first attempt is answered for.
+
+    ``outlives``: the agent is no child of this sidecar. It goes on when the sidecar stops, so that
+    its work is not handed back.
+    """
 
     resend_every: float = 30.0
     progress_every: float = 60.0
@@ -78,6 +83,7 @@ class Settings:
     #: How long a stopping sidecar waits for the hub's last answers; what is not answered stays in the queue.
     linger: float = 3.0
     once: bool = False
+    outlives: bool = False
 
 
 class Release(Enum):
@@ -169,7 +175,7 @@ class Core:
         self._out = []
         match event:
             case Restored():
-                self._restored(event.outcome, now)
+                self._restored(event, now)
             case Opened():
                 self._out.append(Hello(self._holding()))
             case Closed():
@@ -261,9 +267,14 @@ class Core:
                 f"the hub gives this agent no work ({parked}): mend that, then start this sidecar again", warn=True
             )
 
-    def _restored(self, outcome: Outcome | None, now: float) -> None:
-        slot = self._slot
+    def _restored(self, event: Restored, now: float) -> None:
+        outcome, slot = event.outcome, self._slot
         if slot is None:
+            return
+        if slot.attempt.stage is Stage.RUNNING and outcome is None and event.goes_on:
+            self._slot = replace(slot, waiting=False, progress_due=now + self._settings.progress_every)
+            self._out.append(Resume(slot.attempt.assignment))
+            self._say(f"{slot.key.task_id}: its agent was woken before; waiting for its result", slot.key.task_id)
             return
         if slot.attempt.stage is Stage.RUNNING:
             found = outcome or Failure(STOPPED_DURING_RUN)
@@ -495,6 +506,8 @@ class Core:
         slot = self._slot
         if slot is None:
             self._say("stopping")
+        elif self._goes_on_alone(slot):
+            self._say(f"stopping: the agent goes on with {slot.key.task_id}; its result is reported at the next start")
         elif slot.waiting or again or self._settings.stop_grace <= 0:
             self._hand_back_at = None
             self._end_early(Release.HANDED_BACK, now)
@@ -523,7 +536,8 @@ class Core:
 
     def _maybe_exit(self, now: float) -> None:
         leaving = self._stopping or (self._settings.once and self._took)
-        if not leaving or self._slot is not None or self._exited:
+        alone = self._slot is not None and self._stopping and self._goes_on_alone(self._slot)
+        if not leaving or (self._slot is not None and not alone) or self._exited:
             return
         if self._parcels and not self._stopping:
             return
@@ -538,6 +552,9 @@ class Core:
         self._out.append(Exit(0))
 
     # --- small words ------------------------------------------------------------------------------------------------
+
+    def _goes_on_alone(self, slot: _Slot) -> bool:
+        return self._settings.outlives and slot.attempt.stage is Stage.RUNNING and slot.dying is None
 
     def _reports_progress(self, slot: _Slot) -> bool:
         return slot.attempt.stage is Stage.RUNNING and slot.dying is None

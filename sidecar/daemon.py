@@ -8,11 +8,12 @@ import asyncio
 import logging
 import signal
 import time
+from dataclasses import replace
 from typing import assert_never
 
 from coordinator.wire.frames import TaskAssign
 from sidecar.client import Beat, Client
-from sidecar.config import Config
+from sidecar.config import Config, runtime_of
 from sidecar.core import Core, Settings
 from sidecar.events import (
     Closed,
@@ -26,6 +27,7 @@ from sidecar.events import (
     Received,
     RemoveFiles,
     Restored,
+    Resume,
     Say,
     Send,
     Start,
@@ -35,7 +37,6 @@ from sidecar.events import (
 )
 from sidecar.outbox import Outbox
 from sidecar.runner import Runner, RunSettings
-from sidecar.runtimes.catalogue import Runtime
 from sidecar.values import Queue, Stage, key_of
 
 logger = logging.getLogger(__name__)
@@ -53,9 +54,7 @@ class Daemon:
         self._inbox: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._outbox = Outbox(config.state_dir, config.results_dir)
         self._outbox.prepare()
-        self._runtime = Runtime(
-            runtime.definition, runtime.argv, runtime.script, journal=config.state_dir / "fake-script.log"
-        )
+        self._runtime = runtime_of(config)
         self._runner = Runner(
             self._outbox,
             self._runtime,
@@ -64,7 +63,7 @@ class Daemon:
                 env=runtime.env,
                 timeout=runtime.timeout,
                 kill_grace=config.kill_grace,
-                profile=runtime.profile,
+                check_login=runtime.check_login,
                 secrets=frozenset({config.token}),
             ),
             lambda ended: self._inbox.put_nowait((0, ended)),
@@ -82,6 +81,7 @@ class Daemon:
             progress_every=config.progress_every,
             stop_grace=config.stop_grace,
             once=once,
+            outlives=self._runner.outlives,
         )
         #: The session that the core believes to be open; frames are never said on another one.
         self._session = 0
@@ -93,15 +93,18 @@ class Daemon:
         queue, complaint = await asyncio.to_thread(self._outbox.load)
         if complaint:
             logger.error("%s", complaint)
+        queue = await asyncio.to_thread(self._unstarted, queue)
         self._durable = queue
         core = Core(queue, self._settings)
-        outcome = None
+        restored = Restored()
         if queue.attempt and queue.attempt.stage is Stage.RUNNING:
             outcome = await asyncio.to_thread(self._runner.recover, queue.attempt.assignment)
+            goes_on = self._runner.outlives and self._outbox.was_started(queue.attempt.key)
+            restored = Restored(outcome, goes_on)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        code = await self._perform_all(core.handle(Restored(outcome), time.monotonic()))
+        code = await self._perform_all(core.handle(restored, time.monotonic()))
         client = asyncio.create_task(self._client.run(), name="client")
         try:
             while code is None:
@@ -114,6 +117,13 @@ class Daemon:
             await self._runner.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    def _unstarted(self, queue: Queue) -> Queue:
+        """Take an attempt for accepted only when a crash came before its mark: nothing ran, so it may be begun."""
+        attempt = queue.attempt
+        if attempt is None or attempt.stage is not Stage.RUNNING or self._outbox.was_started(attempt.key):
+            return queue
+        return replace(queue, attempt=replace(attempt, stage=Stage.ACCEPTED))
 
     async def _step(self, core: Core, client: "asyncio.Task[int]") -> int | None:
         """Wait for one event or instant, handle it, perform what it asks for; return an exit code when that is all."""
@@ -156,11 +166,13 @@ class Daemon:
                 self._client.send(self._session, effect.frame)
             case Start():
                 self._runner.start(effect.assignment)
+            case Resume():
+                self._runner.resume(effect.assignment)
             case Kill():
                 self._runner.kill(effect.key)
             case Update():
                 try:
-                    await asyncio.to_thread(self._runner.update, effect.key, effect.frame)
+                    await self._runner.update(effect.key, effect.frame)
                 except OSError as error:
                     logger.error("%s: its change could not be kept: %s", effect.key.task_id, error)
             case RemoveFiles():

@@ -25,9 +25,13 @@ from sidecar.values import Key, Outcome, Queue
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The process has started; ``outcome`` is what a run that a crash cut off had left behind, if anything."""
+    """The process has started; ``outcome`` is what a run that a crash cut off had left behind, if anything.
+
+    ``goes_on``: it is no child of ours and may still be at work.
+    """
 
     outcome: Outcome | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,13 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on waiting for the agent that was woken for this assignment by an earlier process; the answer is ``Ended``."""
+
+    assignment: TaskAssign
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """Kill this attempt's process group; the answer is ``Ended``."""
 
@@ -149,4 +160,4 @@ class Exit:
     code: int
 
 
-Effect = Hello | Persist | Send | Start | Kill | Update | RemoveFiles | Say | Exit
+Effect = Hello | Persist | Send | Start | Resume | Kill | Update | RemoveFiles | Say | Exit

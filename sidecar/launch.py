@@ -1,8 +1,10 @@
 """The launcher between a sidecar and the child that works: it ends the child's whole family, whatever happens above it.
 
-Run as a script, with the standard library only: ``python -I -S launch.py SPEC``, SPEC being one JSON object
-``{argv, cwd, log, log_limit, record, grace}``. It starts argv in a session of its own, stdin empty, and keeps its
-output in a log that never grows beyond twice ``log_limit`` bytes.
+Run as a script, with the standard library only: ``python -I -S launch.py FILE``, FILE holding one JSON object ``{argv,
+cwd, stdin, log, streams, log_limit, record, grace}``. It starts argv in a session of its own, with the file ``stdin``
+or nothing as its standard input, and keeps its output in a log that never grows beyond twice ``log_limit`` bytes.
+``streams``, if given, are two more such logs: one for standard output alone, one for standard error. With ``spare``
+what argv has left running when it ended by itself is let live: a command that wakes somebody may have started him.
 
 Its stdin is the lifeline: a byte on it means "TERM the group, KILL all after ``grace`` seconds"; its end means that the
 sidecar is dead, and all is killed at once. Its stdout gets one JSON line at the end: ``{code, output_bytes, error}``.
@@ -77,9 +79,6 @@ class _Log:
             self._file.write(data)
             self._size += len(data)
 
-    def close(self) -> None:
-        self._file.close()
-
 
 def _prctl(option: int, value: int) -> None:
     if _LINUX:
@@ -112,15 +111,27 @@ def _kill_family(group: int) -> None:
         time.sleep(0.005)
 
 
-def _drain(pipe: int, log: _Log) -> None:
-    """Read what the dead have left in the pipe; somebody who escaped may hold it open, so never wait for its end."""
-    os.set_blocking(pipe, False)
-    with contextlib.suppress(BlockingIOError):
-        while data := os.read(pipe, 65536):
+class _Stream:
+    """One end of a pipe that the child writes into, and the logs that get what it writes."""
+
+    def __init__(self, pipe: int, logs: tuple[_Log, ...]) -> None:
+        self.pipe = pipe
+        self._logs = logs
+
+    def write(self, data: bytes) -> None:
+        for log in self._logs:
             log.write(data)
 
 
-def _watch(child: "subprocess.Popen[bytes]", pipe: int, log: _Log, grace: float) -> None:
+def _drain(stream: _Stream) -> None:
+    """Read what the dead have left in the pipe; somebody who escaped may hold it open, so never wait for its end."""
+    os.set_blocking(stream.pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(stream.pipe, 65536):
+            stream.write(data)
+
+
+def _watch(child: "subprocess.Popen[bytes]", streams: "list[_Stream]", grace: float) -> None:
     """Wait until the child is gone, by itself or because the lifeline said so."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -128,17 +139,19 @@ def _watch(child: "subprocess.Popen[bytes]", pipe: int, log: _Log, grace: float)
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     kill_at: float | None = None
     with selectors.DefaultSelector() as selector:
-        for descriptor in (0, pipe, wake_read):
+        for descriptor in (0, wake_read):
             selector.register(descriptor, selectors.EVENT_READ)
+        for stream in streams:
+            selector.register(stream.pipe, selectors.EVENT_READ, stream)
         while child.poll() is None:
             timeout = None if kill_at is None else max(0.0, kill_at - time.monotonic())
             for ready, _ in selector.select(timeout):
                 data = os.read(ready.fd, 65536)
-                if ready.fd == pipe:
+                if ready.data is not None:
                     if data:
-                        log.write(data)
+                        ready.data.write(data)
                     else:
-                        selector.unregister(pipe)
+                        selector.unregister(ready.fd)
                 elif ready.fd == 0:
                     if not data:
                         return
@@ -157,34 +170,39 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         # A service manager signals the whole group at once; the sidecar decides when the child ends. A handler, because
         # an ignored signal would be inherited by the child.
         signal.signal(number, lambda _signal, _frame: None)
-    log = _Log(Path(spec["log"]), spec["log_limit"])
+    limit = spec["log_limit"]
+    log = _Log(Path(spec["log"]), limit)
+    own = [_Log(Path(path), limit) for path in spec.get("streams") or ()]
     me = os.getpid()
-    read_end, write_end = os.pipe()
+    pipes = [os.pipe() for _ in range(2 if own else 1)]
+    streams = [_Stream(read, (log, *own[number : number + 1])) for number, (read, _) in enumerate(pipes)]
     try:
-        child = subprocess.Popen(
-            spec["argv"],
-            cwd=spec["cwd"],
-            stdin=subprocess.DEVNULL,
-            stdout=write_end,
-            stderr=write_end,
-            start_new_session=True,
-            preexec_fn=(lambda: _die_with(me)) if _LINUX else None,
-        )
+        with Path(spec.get("stdin") or os.devnull).open("rb") as given:
+            child = subprocess.Popen(
+                spec["argv"],
+                cwd=spec["cwd"],
+                stdin=given,
+                stdout=pipes[0][1],
+                stderr=pipes[-1][1],
+                start_new_session=True,
+                preexec_fn=(lambda: _die_with(me)) if _LINUX else None,
+            )
     except OSError as error:
-        log.close()
         return {"code": None, "output_bytes": 0, "error": f"{error.filename or spec['argv'][0]}: {error.strerror}"}
-    os.close(write_end)
+    for _, write in pipes:
+        os.close(write)
     record = {"launcher": me, "launcher_start": start_time(me), "group": child.pid, "start": start_time(child.pid)}
     Path(spec["record"]).write_text(json.dumps(record), encoding="utf-8")
-    _watch(child, read_end, log, spec["grace"])
+    _watch(child, streams, spec["grace"])
     code = child.poll()
-    _kill_family(child.pid)
-    _drain(read_end, log)
-    log.close()
+    if code is None or not spec.get("spare"):
+        _kill_family(child.pid)
+    for stream in streams:
+        _drain(stream)
     return {"code": -signal.SIGKILL if code is None else code, "output_bytes": log.total, "error": ""}
 
 
 if __name__ == "__main__":
-    answer = run(json.loads(sys.argv[1]))
+    answer = run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     with contextlib.suppress(OSError):
         os.write(1, json.dumps(answer).encode() + b"\n")

@@ -4,7 +4,7 @@ Layout below ``state_dir``:
 
     queue.json                      what was accepted, every result not answered, what ended lately
     instance-id                     random, made once
-    results/<task_id>.<generation>/ task.md, task.json, context.md, started, result.json, output.log, process.json
+    results/<task_id>.<generation>/ one attempt (folder.py)
 
 A write returns only when it is on disk. This module decides nothing about tasks.
 """
@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from coordinator.wire.frames import TaskAssign, TaskComplete, TaskFailed, TaskRe
 from sidecar.values import Attempt, Fate, Key, Parcel, Queue, Stage
 
 SCHEMA_VERSION = 1
-#: Folders of answered attempts that stay for people to look at.
+#: Folders of answered attempts that stay for people to look at: so many, so old (seconds), so large together (bytes).
 FOLDERS_KEPT = 50
+FOLDERS_AGE_S = 30 * 24 * 3600.0
+FOLDERS_BYTES = 2 * 1024**3
 
 _FATES: dict[str, type[TaskComplete] | type[TaskFailed] | type[TaskReleased]] = {
     "task_complete": TaskComplete,
@@ -99,6 +102,16 @@ def decode_queue(data: bytes) -> Queue:
         raise QueueUnreadable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
 
 
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder; what vanishes meanwhile counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
+
+
 def _parcel(item: dict[str, Any]) -> Parcel:
     frame: Fate = _FATES[item["type"]].model_validate(item)
     if frame.generation is None:
@@ -165,12 +178,16 @@ class Outbox:
         sync_folder(self.results_dir)
 
     def prune(self, in_use: Collection[Key]) -> None:
-        """Remove the oldest folders of answered attempts beyond ``FOLDERS_KEPT``."""
+        """Remove the folders of answered attempts that are too old, and the oldest where they are too many or large."""
         names = {str(key) for key in in_use}
         folders = [entry for entry in self.results_dir.iterdir() if entry.is_dir() and entry.name not in names]
-        folders.sort(key=lambda entry: entry.stat().st_mtime)
-        for entry in folders[:-FOLDERS_KEPT]:
-            shutil.rmtree(entry, ignore_errors=True)
+        ages = {entry: time.time() - entry.stat().st_mtime for entry in folders}
+        room = FOLDERS_BYTES
+        for number, entry in enumerate(sorted(folders, key=lambda entry: ages[entry])):
+            if number < FOLDERS_KEPT and ages[entry] < FOLDERS_AGE_S and room > 0:
+                room -= _size(entry)
+            if number >= FOLDERS_KEPT or ages[entry] >= FOLDERS_AGE_S or (room <= 0 and number > 0):
+                shutil.rmtree(entry, ignore_errors=True)
 
     def _free_name(self, stem: str) -> Path:
         number = 1

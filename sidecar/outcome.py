@@ -1,16 +1,20 @@
-"""What a run amounts to: from the result file, the exit and the last output to ``Success`` or ``Failure``.
+"""What a run amounts to: from the result file, the runtime's envelope and the exit to ``Success`` or ``Failure``.
 
-Pure. An exit code of 0 alone is never success: the agent has to say so in its result file (DESIGN 6).
+Pure. An exit code of 0 alone is never success: the agent has to say so in its result file, or its runtime in the
+envelope that it prints (DESIGN 6).
 """
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 from coordinator.wire import plain
 from coordinator.wire.frames import FailureClass
+from sidecar.runtimes import reading
+from sidecar.runtimes.reading import Printed
+from sidecar.runtimes.schema import Definition
 from sidecar.values import Failure, Outcome, Success
 
 #: A run that ends without any output within this many seconds never really began: the environment is wrong.
@@ -29,30 +33,64 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a child ended; ``code`` is negative for a signal, None when it never ran (``error`` says why)."""
+    """How a child ended; ``code`` is negative for a signal, None when it never ran (``error`` says why).
+
+    ``given_up``: why it was ended although there was time left.
+    """
 
     code: int | None
     seconds: float
     output_bytes: int
     error: str = ""
     timed_out: bool = False
+    given_up: Failure | None = None
     command: str = ""
 
 
-def judge(end: Exit, result: bytes | None, output: bytes) -> Outcome:
-    """Return the outcome of a run that ended; ``result`` is the result file, None when there is none."""
-    tail = clean(output)
-    if result is not None:
-        return read_result(result, tail)
+def judge(end: Exit, result: bytes | None, printed: Printed, definition: Definition, now: int) -> Outcome:
+    """Return the outcome of a run that ended; ``result`` is the result file, None when there is none, ``now`` in ms."""
+    tail = clean(printed.tail.encode(errors="replace"))
+    found = reading.objects(definition, printed)
+    outcome = _with_usage(read_result(result, tail), definition, found) if result is not None else None
+    if outcome is None and end.code is None:
+        outcome = Failure(end.error or "could not be started", "environment")
+    outcome = outcome or end.given_up
+    if outcome is None and end.timed_out:
+        outcome = Failure(f"still running after {end.seconds:.0f} s, killed", "timeout")
+    if outcome is None and end.code == 0:
+        outcome = reading.succeeded(definition, found, printed)
+    if isinstance(outcome, Success):
+        return outcome
+    failure = outcome or reading.failed(definition, end.code, found, printed, now) or _without_a_sign(end, definition)
+    return replace(
+        failure, error=f"{_how(end)}: {failure.error}"[:ERROR_CHARS], output_tail=failure.output_tail or tail
+    )
+
+
+def _how(end: Exit) -> str:
+    """Say which command it was and how it ended."""
+    name = end.command or "the run"
     if end.code is None:
-        return Failure(end.error or "could not be started", "environment", output_tail=tail)
-    if end.timed_out:
-        return Failure(f"{end.command}: still running after {end.seconds:.0f} s, killed", "timeout", output_tail=tail)
-    how = f"was killed by signal {-end.code}" if end.code < 0 else f"exited with {end.code}"
-    text = f"{end.command} {how} and left no result file"
+        return f"{name} did not start"
+    if end.timed_out or end.given_up:
+        return f"{name} was ended"
+    return f"{name} was killed by signal {-end.code}" if end.code < 0 else f"{name} exited with {end.code}"
+
+
+def _without_a_sign(end: Exit, definition: Definition) -> Failure:
+    """Return what a run without result, envelope and sign is: an environment in which nothing began, or an error."""
+    what = "no result file" if definition.output.format == "text" else "neither a result file nor the end of a good run"
     if end.output_bytes == 0 and end.seconds < EARLY_DEATH_S:
-        return Failure(f"{text}, {end.seconds:.1f} s after its start and without output", "environment")
-    return Failure(text, "error", output_tail=tail)
+        return Failure(f"left {what}, {end.seconds:.1f} s after its start and without output", "environment")
+    return Failure(f"left {what}")
+
+
+def _with_usage(outcome: Outcome, definition: Definition, found: list[dict[str, Any]]) -> Outcome:
+    """Add what the runtime says about tokens to a result whose agent does not say it."""
+    if not isinstance(outcome, Success) or outcome.tokens_used:
+        return outcome
+    spent = reading.usage(definition, found).tokens
+    return outcome if spent is None else replace(outcome, tokens_used=spent)
 
 
 def read_result(data: bytes, tail: str = "") -> Outcome:
@@ -76,10 +114,14 @@ def read_result(data: bytes, tail: str = "") -> Outcome:
     )
 
 
-def clean(output: bytes) -> str:
-    """Return the last ``TAIL_BYTES`` of output as text without escape sequences and control characters."""
-    text = output[-TAIL_BYTES:].decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROLS.sub("", _ESCAPES.sub("", text)).strip()
+def clean(output: bytes, most: int = TAIL_BYTES) -> str:
+    """Return the last ``most`` bytes of output as text without escape sequences and control characters."""
+    return printable(output[-most:].decode(errors="replace")).strip()
+
+
+def printable(text: str) -> str:
+    """Return text that cannot play with a terminal; line breaks and tabs stay."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def _instant(value: object) -> int | None:

@@ -8,14 +8,20 @@ stands in a fence that its own text cannot close.
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from coordinator.wire.frames import TaskAssign
+from coordinator.wire.frames import TaskAssign, TaskUpdated
+from sidecar.runtimes.reading import FAILED_LINE
+from sidecar.runtimes.schema import Definition
 
 #: What AgentCom may add to one prompt, in tokens of three UTF-8 bytes (DECISIONS 20).
 OVERHEAD_LIMIT = 500
 _BYTES_PER_TOKEN = 3
 _MORE = "More, uncut: context.md beside this file.\n"
+_FORM = (
+    '`{"status": "success", "summary": "what was done", "tokens_used": 0}`,\nor `{"status": "failed", "error": "why"}`.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,8 @@ class Packet:
     context_md: str = ""
 
 
-def build(assignment: TaskAssign) -> Packet:
-    """Return the packet of one assignment."""
+def build(assignment: TaskAssign, report: str) -> Packet:
+    """Return the packet of one assignment; ``report`` says how to report."""
     title = " ".join(assignment.title.split())
     head = (
         f"# AgentCom task {assignment.task_id}, generation {assignment.generation}\n\n"
@@ -39,12 +45,7 @@ def build(assignment: TaskAssign) -> Packet:
     )
     if assignment.description:
         head += f"{_fence(assignment.description)}\n"
-    tail = (
-        "## Report\n\n"
-        "When finished, write one JSON object to the file named by $AGENTCOM_RESULT_FILE:\n"
-        '`{"status": "success", "summary": "what was done", "tokens_used": 0}`,\n'
-        'or `{"status": "failed", "error": "why"}`. Without it the run counts as failed.\n'
-    )
+    tail = f"## Report\n\n{report}"
     context = _context(assignment)
     whole = "".join(context)
     room = OVERHEAD_LIMIT * _BYTES_PER_TOKEN - _beyond(head + tail, title, assignment.description)
@@ -56,6 +57,45 @@ def build(assignment: TaskAssign) -> Packet:
         task_json=json.dumps(json.loads(assignment.encode()), ensure_ascii=False, indent=1) + "\n",
         context_md=whole if cut else "",
     )
+
+
+def how_to_report(definition: Definition, folder: Path) -> str:
+    """Return what an agent of this runtime is told about reporting; ``folder`` is that of the attempt."""
+    result = folder / "result.json"
+    if definition.completion == "report":
+        return (
+            f"1. Before you begin, create the empty file `{folder / 'confirmed'}`.\n"
+            f"2. Work in `{folder / 'work'}` unless the task names another place. Look into `{folder / 'updates'}`\n"
+            "   now and then, if it exists: the task may change.\n"
+            f"3. When finished, write one JSON object to `{result}`:\n{_FORM}\n"
+        )
+    match definition.report:
+        case "variable":
+            return (
+                "When finished, write one JSON object to the file named by $AGENTCOM_RESULT_FILE:\n"
+                f"{_FORM} Without it the run counts as failed.\n"
+            )
+        case "path":
+            return (
+                f"Work in `{folder / 'work'}` unless the task names another place.\n"
+                f"When finished, write one JSON object to `{result}`:\n{_FORM}\n"
+            )
+        case "answer":
+            return (
+                "Nobody answers questions while you work. When finished, end with a short summary: it is the result.\n"
+                f"If you could not finish, let the last line be `{FAILED_LINE}: why`.\n"
+            )
+
+
+def update_text(frame: TaskUpdated) -> str:
+    """Return the text of one change of a task in hand; what it holds is data, as in task.md."""
+    changed = {**(frame.model_extra or {}), "answer": frame.answer}
+    sections = [
+        f"## {name}\n\n{_fence(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))}\n"
+        for name, value in changed.items()
+        if value is not None
+    ]
+    return f"# AgentCom task {frame.task_id}, generation {frame.generation}: changed\n\n" + "".join(sections)
 
 
 def overhead_tokens(packet: Packet) -> int:

@@ -1,19 +1,17 @@
-"""Runs one attempt as a child process and turns its end into ``Ended``; it decides nothing about tasks.
+"""Runs one attempt and turns its end into ``Ended``; it decides nothing about tasks.
 
-sidecar -> launcher -> child in a session of its own. The launcher ends the whole family when it is told to, when the
-child is done, and when the sidecar dies (launch.py). What even that leaves is found at the next start by the pid and
-start time on record and, on Linux, by the result file's path in the environment of its processes.
+A runtime whose completion is ``exit`` is a child of ours, whose end is the attempt's (child.py). One whose completion
+is ``report`` is woken by a command and works by itself: its end is the result that it reports in the attempt's folder
+(waking.py). Both are asked first, where the runtime has a way for that, whether they can work at all.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import shutil
-import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,37 +19,43 @@ from typing import Any
 
 from coordinator.wire import plain
 from coordinator.wire.frames import TaskAssign, TaskUpdated
-from sidecar import launch
+from sidecar import child, waking
+from sidecar.child import Order
 from sidecar.core import STOPPED_DURING_RUN
 from sidecar.events import Ended
+from sidecar.folder import Folder
 from sidecar.outbox import Outbox
-from sidecar.outcome import TAIL_BYTES, Exit, clean, judge, read_result
-from sidecar.packet import build, overhead_tokens
+from sidecar.outcome import Exit, clean, judge, read_result
+from sidecar.packet import Packet, build, how_to_report, overhead_tokens
+from sidecar.probing import login_complaint
+from sidecar.runtimes import reading
 from sidecar.runtimes.catalogue import Runtime
 from sidecar.values import Failure, Key, Outcome, Success, key_of
 
 logger = logging.getLogger(__name__)
 
 #: Each of the two output files of an attempt grows to this many bytes at most.
-LOG_BYTES = 1024 * 1024
-#: Largest result file that is read at all, in bytes.
-RESULT_FILE_BYTES = 16 * 1024 * 1024
-#: How long the launcher may take beyond the child's grace before it is killed itself, in seconds.
-LAUNCHER_SLACK_S = 10.0
-#: How long to wait at start for what an earlier sidecar left to vanish, in seconds.
-LEFTOVER_S = 5.0
+LOG_BYTES = 4 * 1024 * 1024
+#: A program that was logged in is not asked again for so long, in seconds.
+LOGIN_HOLDS_S = 300.0
+#: What a program is told of its time when nobody limits it, in seconds: the hub's own default.
+USUAL_LIMIT_S = 7200
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How children are run; ``secrets`` never reach them, ``timeout`` and ``kill_grace`` are seconds."""
+    """How attempts are run; ``secrets`` never reach them, ``timeout`` and ``kill_grace`` are seconds.
+
+    ``seed`` are files that stand in the working folder from the start.
+    """
 
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     kill_grace: float = 5.0
-    profile: str = "dev"
+    check_login: bool = True
     secrets: frozenset[str] = frozenset()
+    seed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ class _Run:
 
 
 class Runner:
-    """Starts and kills the children of one sidecar; the answer to both is one ``Ended`` through ``report``."""
+    """Starts and ends the attempts of one sidecar; the answer to both is one ``Ended`` through ``report``."""
 
     def __init__(
         self, outbox: Outbox, runtime: Runtime, settings: RunSettings, report: Callable[[Ended], None]
@@ -71,13 +75,21 @@ class Runner:
         self._settings = settings
         self._report = report
         self._runs: dict[Key, _Run] = {}
+        self._announcing: set[asyncio.Task[None]] = set()
+        self._logged_in_until = 0.0
+
+    @property
+    def outlives(self) -> bool:
+        """Tell whether the agent is no child of this sidecar, and goes on when that ends."""
+        return self._runtime.definition.completion == "report"
 
     def start(self, assignment: TaskAssign) -> None:
         """Begin an attempt in the background."""
-        key = key_of(assignment)
-        run = _Run()
-        self._runs[key] = run
-        run.task = asyncio.create_task(self._attempt(key, assignment, run), name=f"attempt {key}")
+        self._begin(assignment, resumed=False)
+
+    def resume(self, assignment: TaskAssign) -> None:
+        """Go on waiting for a woken agent that an earlier sidecar has left at work."""
+        self._begin(assignment, resumed=True)
 
     def kill(self, key: Key) -> None:
         """End an attempt: TERM to its group, KILL to all of it after the grace; nothing when it is over already."""
@@ -90,214 +102,199 @@ class Runner:
         self._report = lambda _ended: None
         for key in list(self._runs):
             self.kill(key)
+        for announcing in self._announcing:
+            announcing.cancel()
         tasks = [run.task for run in self._runs.values() if run.task]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._announcing, return_exceptions=True)
 
-    def update(self, key: Key, frame: TaskUpdated) -> None:
-        """Append a change of the task to updates.jsonl beside the packet. Raises OSError."""
-        folder = self._outbox.folder(key)
-        with (folder / "updates.jsonl").open("a", encoding="utf-8") as file:
-            file.write(frame.encode() + "\n")
+    async def update(self, key: Key, frame: TaskUpdated) -> None:
+        """Keep a change of the task in updates/ beside the packet, and tell a woken agent. Raises OSError."""
+        file = await asyncio.to_thread(self._folder(key).update, frame)
+        if self.outlives and self._runtime.definition.prompt.by in ("argument", "flag") and key in self._runs:
+            text = f"AgentCom task {key.task_id}, attempt {key.generation} was changed: read the file {file}"
+            announcing = asyncio.create_task(self._announce(key, file.parent, text), name=f"announce {key}")
+            self._announcing.add(announcing)
+            announcing.add_done_callback(self._announcing.discard)
 
     def recover(self, assignment: TaskAssign) -> Outcome | None:
         """Make sure that nothing of a run cut off by a crash is alive, then return the result that it left, if any."""
         key = key_of(assignment)
-        end_leftovers(self._outbox.folder(key))
-        result = self._result(key)
-        return None if result is None else _with_overhead(read_result(result, self._tail(key)), assignment)
+        child.end_leftovers(self._folder(key).path, spare=self.outlives)
+        folder = self._folder(key)
+        result = waking.result_of(folder, self._outbox, key) if self.outlives else folder.result()
+        if result is None:
+            return None
+        return self._completed(key, read_result(result, clean(folder.tail())), assignment)
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, key: Key, assignment: TaskAssign, run: _Run) -> None:
+    def _begin(self, assignment: TaskAssign, resumed: bool) -> None:
+        key = key_of(assignment)
+        run = _Run()
+        self._runs[key] = run
+        run.task = asyncio.create_task(self._attempt(key, assignment, run, resumed), name=f"attempt {key}")
+
+    async def _attempt(self, key: Key, assignment: TaskAssign, run: _Run, resumed: bool) -> None:
         outcome: Outcome | None
         try:
-            outcome = await self._outcome(key, assignment, run)
+            outcome = await self._outcome(key, assignment, run, resumed)
         except OSError as error:
             outcome = Failure(f"the sidecar could not run it: {error}", "environment")
         except Exception:
             logger.exception("a bug in the sidecar ended attempt %s", key)
             outcome = Failure("a bug in the sidecar, see its log")
+        if not self.outlives:
+            await asyncio.to_thread(self._folder(key).tidy)
         del self._runs[key]
         self._report(Ended(key, outcome))
 
-    async def _outcome(self, key: Key, assignment: TaskAssign, run: _Run) -> Outcome | None:
-        if self._outbox.was_started(key):
-            # queue.json was lost, the attempt's folder was not: it ran, and does not run again.
-            return await asyncio.to_thread(self.recover, assignment) or Failure(STOPPED_DURING_RUN)
-        environment = await asyncio.to_thread(self._prepare, key, assignment)
+    async def _outcome(self, key: Key, assignment: TaskAssign, run: _Run, resumed: bool) -> Outcome | None:
+        if not resumed:
+            if self._outbox.was_started(key):
+                # queue.json was lost, the attempt's folder was not: it ran, and does not run again.
+                return await asyncio.to_thread(self.recover, assignment) or Failure(STOPPED_DURING_RUN)
+            if complaint := await self._login_complaint():
+                return Failure(complaint, "environment")
+            await asyncio.to_thread(self._prepare, key, assignment)
         if run.kill.is_set():
             return None
-        command = self._runtime.command(key, environment)
-        end = await self._run(key, command, environment, assignment, run)
-        result = await asyncio.to_thread(self._result, key)
-        if run.kill.is_set():
+        order = await asyncio.to_thread(self._order, key, assignment)
+        if self.outlives:
+            outcome = await waking.wait_for(key, order, self._runtime.definition, self._outbox, run.kill)
+            return outcome and await asyncio.to_thread(self._completed, key, outcome, assignment)
+        end = await child.run(order, run.kill)
+        return await asyncio.to_thread(self._judged, key, end, assignment, run.kill.is_set())
+
+    def _judged(self, key: Key, end: Exit, assignment: TaskAssign, killed: bool) -> Outcome | None:
+        folder = self._folder(key)
+        result = folder.result()
+        if killed:
             # A result that was complete before the kill is still the agent's word.
-            return _with_overhead(read_result(result), assignment) if result and _is_json(result) else None
-        output = await asyncio.to_thread(self._raw_tail, key)
-        return _with_overhead(judge(end, result, output), assignment)
+            return self._completed(key, read_result(result), assignment) if result and _is_json(result) else None
+        now = time.time_ns() // 1_000_000
+        return self._completed(key, judge(end, result, folder.printed(), self._runtime.definition, now), assignment)
 
-    def _prepare(self, key: Key, assignment: TaskAssign) -> dict[str, str]:
-        """Lay out the attempt's folder and return the child's environment; the last step marks it as started."""
-        folder = self._outbox.folder(key)
-        if folder.exists():
-            shutil.rmtree(folder)
-        (folder / "work").mkdir(mode=0o700, parents=True)
-        packet = build(assignment)
-        (folder / "task.md").write_text(packet.task_md, encoding="utf-8")
-        (folder / "task.json").write_text(packet.task_json, encoding="utf-8")
-        if packet.context_md:
-            (folder / "context.md").write_text(packet.context_md, encoding="utf-8")
-        self._outbox.mark_started(key)
-        return {
-            **_without(os.environ, self._settings.secrets),
-            **self._settings.env,
-            "AGENTCOM_PROFILE": self._settings.profile,
-            "AGENTCOM_TASK_ID": key.task_id,
-            "AGENTCOM_GENERATION": str(key.generation),
-            "AGENTCOM_TASK_FILE": str(folder / "task.md"),
-            "AGENTCOM_RESULT_FILE": str(folder / "result.json"),
-            "AGENTCOM_RESULTS_DIR": str(self._outbox.results_dir),
-        }
-
-    async def _run(
-        self, key: Key, command: tuple[str, ...], environment: Mapping[str, str], assignment: TaskAssign, run: _Run
-    ) -> Exit:
-        folder = self._outbox.folder(key)
-        spec = {
-            "argv": command,
-            "cwd": str(self._settings.cwd or folder / "work"),
-            "log": str(folder / "output.log"),
-            "log_limit": LOG_BYTES,
-            "record": str(folder / "process.json"),
-            "grace": self._settings.kill_grace,
-        }
-        began = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", launch.__file__, json.dumps(spec)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        limits = [limit for limit in (self._settings.timeout, assignment.timeout_s) if limit]
-        timed_out, answer = await self._wait(process, min(limits, default=None), run)
-        return Exit(
-            code=answer.get("code"),
-            seconds=time.monotonic() - began,
-            output_bytes=answer.get("output_bytes", 0),
-            error=answer.get("error", ""),
-            timed_out=timed_out,
-            command=Path(command[0]).name,
-        )
-
-    async def _wait(
-        self, process: asyncio.subprocess.Process, limit: float | None, run: _Run
-    ) -> tuple[bool, dict[str, Any]]:
-        """Wait for the launcher's last line, hurrying it when the attempt is killed or out of time."""
-        if process.stdout is None or process.stdin is None:
-            raise OSError("the launcher has no pipes")
-        reading = asyncio.create_task(process.stdout.read())
-        hurry = asyncio.create_task(run.kill.wait())
-        try:
-            await asyncio.wait({reading, hurry}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            timed_out = not reading.done() and not run.kill.is_set()
-            if not reading.done():
-                with contextlib.suppress(OSError):
-                    process.stdin.write(b"T")
-                await asyncio.wait({reading}, timeout=self._settings.kill_grace + LAUNCHER_SLACK_S)
-            if not reading.done():
-                process.kill()
-            line = await reading
-        finally:
-            hurry.cancel()
-            reading.cancel()
-            process.stdin.close()
-            await process.wait()
-        if not line:
-            return timed_out, {"code": -signal.SIGKILL, "error": "the launcher was killed"}
-        return timed_out, json.loads(line)
-
-    # --- files of an attempt ----------------------------------------------------------------------------------------
-
-    def _result(self, key: Key) -> bytes | None:
-        path = self._outbox.folder(key) / "result.json"
-        try:
-            with path.open("rb") as file:
-                data = file.read(RESULT_FILE_BYTES + 1)
-        except FileNotFoundError:
+    async def _login_complaint(self) -> str | None:
+        """Return why the runtime cannot work, by its own word; asked before the first task and then now and then."""
+        if not self._settings.check_login or time.monotonic() < self._logged_in_until:
             return None
-        except OSError as error:
-            return json.dumps({"status": "failed", "error": f"the result file cannot be read: {error}"}).encode()
-        if len(data) > RESULT_FILE_BYTES:
-            return json.dumps({"status": "failed", "error": f"the result file is over {RESULT_FILE_BYTES} B"}).encode()
-        return data
+        environment = self._inherited() | dict(self._settings.env)
+        complaint = await asyncio.to_thread(login_complaint, self._runtime, environment)
+        if complaint is None:
+            self._logged_in_until = time.monotonic() + LOGIN_HOLDS_S
+        return complaint
 
-    def _tail(self, key: Key) -> str:
-        return clean(self._raw_tail(key))
-
-    def _raw_tail(self, key: Key) -> bytes:
-        """Return the last output, from both sides of a rotation, generously more than what is kept after cleaning."""
-        folder = self._outbox.folder(key)
-        tail = b""
-        for name in ("output.log", "output.log.1"):
-            with contextlib.suppress(OSError), (folder / name).open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - TAIL_BYTES))
-                tail = file.read() + tail
-            if len(tail) >= TAIL_BYTES:
-                break
-        return tail[-TAIL_BYTES:]
-
-
-def end_leftovers(folder: Path) -> None:
-    """Kill what an earlier sidecar's attempt in ``folder`` has left alive, and wait until it is gone.
-
-    The launcher kills the family itself as soon as its sidecar dies, so mostly this only waits for it.
-    """
-    marker = b"AGENTCOM_RESULT_FILE=" + os.fsencode(folder / "result.json")
-    deadline = time.monotonic() + LEFTOVER_S
-    while True:
-        alive = _recorded(folder) + _marked(marker)
-        for pid, is_group in alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                (os.killpg if is_group else os.kill)(pid, signal.SIGKILL)
-        if not alive:
-            return
-        if time.monotonic() > deadline:
-            logger.error("processes of an earlier run do not die: %s", sorted({pid for pid, _ in alive}))
-            return
-        time.sleep(0.02)
-
-
-def _recorded(folder: Path) -> list[tuple[int, bool]]:
-    """Return (pid, is it a group) of what process.json names and still is the same process."""
-    try:
-        record = json.loads((folder / "process.json").read_text(encoding="utf-8"))
-        known = [
-            (int(record["group"]), True, record["start"]),
-            (int(record["launcher"]), False, record["launcher_start"]),
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [(pid, group) for pid, group, start in known if start is not None and launch.start_time(pid) == start]
-
-
-def _marked(marker: bytes) -> list[tuple[int, bool]]:
-    """Return every living process whose environment holds ``marker``; none where there is no /proc."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
+    async def _announce(self, key: Key, folder: Path, text: str) -> None:
+        """Tell a woken agent of a change, once; the file is there whether that works or not."""
+        values = self._values(key, None)
+        order = self._ordered(key, self._runtime.command(values, text, announcing=True), folder, waking.WAKE_LIMIT_S)
         with contextlib.suppress(OSError):
-            pid = int(entry.name)
-            if marker in (entry / "environ").read_bytes().split(b"\0") and launch.start_time(pid) is not None:
-                found.append((pid, False))
-    return found
+            await child.run(order, asyncio.Event())
+
+    # --- what is laid out and ordered -------------------------------------------------------------------------------
+
+    def _folder(self, key: Key) -> Folder:
+        return Folder(self._outbox.folder(key))
+
+    def _packet(self, key: Key, assignment: TaskAssign) -> Packet:
+        return build(assignment, how_to_report(self._runtime.definition, self._folder(key).path))
+
+    def _prepare(self, key: Key, assignment: TaskAssign) -> None:
+        """Lay out the attempt's folder; the last step marks it as started."""
+        folder = self._folder(key)
+        folder.make()
+        folder.lay_out(self._packet(key, assignment))
+        for name, text in self._settings.seed.items():
+            (folder.work / name).write_text(text, encoding="utf-8")
+        if self.outlives:
+            waking.forget_older(self._outbox, key)
+        self._outbox.mark_started(key)
+
+    def _order(self, key: Key, assignment: TaskAssign) -> Order:
+        limit = min((one for one in (self._settings.timeout, assignment.timeout_s) if one), default=None)
+        folder = self._folder(key)
+        definition = self._runtime.definition
+        command = self._runtime.command(self._values(key, limit), folder.task_file.read_text(encoding="utf-8"))
+        order = self._ordered(key, command, folder.path, limit)
+        watched = definition.give_up or definition.first_output
+        return replace(
+            order,
+            stdin=folder.task_file if definition.prompt.by == "stdin" else None,
+            streams=None if definition.output.format == "text" else folder.streams,
+            look=(lambda seconds: self._look(folder, seconds)) if watched else None,
+        )
+
+    def _ordered(self, key: Key, command: tuple[str, ...], folder: Path, limit: float | None) -> Order:
+        return Order(
+            argv=command,
+            environment=self._environment(key),
+            cwd=self._settings.cwd or self._folder(key).work,
+            folder=folder,
+            log_bytes=LOG_BYTES,
+            grace=self._settings.kill_grace,
+            limit=limit,
+            spare=self.outlives,
+        )
+
+    def _look(self, folder: Folder, seconds: float) -> Failure | None:
+        """Tell whether a running child must end early: it says that it cannot go on, or nothing at all."""
+        definition = self._runtime.definition
+        silence = definition.first_output
+        if silence is not None and seconds > silence and folder.output_bytes() == 0:
+            return Failure(f"said nothing for {silence:g} s: not logged in, or no network", "environment")
+        text = folder.tail().decode(errors="replace")
+        return reading.given_up(definition, text, time.time_ns() // 1_000_000)
+
+    def _values(self, key: Key, limit: float | None) -> dict[str, str]:
+        folder = self._folder(key)
+        return {
+            "TASK_ID": key.task_id,
+            "GENERATION": str(key.generation),
+            "TASK_FILE": str(folder.task_file),
+            "RESULT_FILE": str(folder.result_file),
+            "RESULTS_DIR": str(self._outbox.results_dir),
+            "PACKET_DIR": str(folder.path),
+            "WORK_DIR": str(self._settings.cwd or folder.work),
+            "TMP_DIR": str(folder.tmp),
+            "SESSION": str(uuid.uuid4()),
+            "TIMEOUT_S": str(int(limit or USUAL_LIMIT_S)),
+            "PYTHON": sys.executable,
+            "MODE": self._runtime.mode(key),
+        }
+
+    def _environment(self, key: Key) -> dict[str, str]:
+        values = self._values(key, None)
+        own = "TASK_ID GENERATION TASK_FILE RESULT_FILE RESULTS_DIR"
+        return {
+            **self._inherited(),
+            **self._runtime.environment(values),
+            **self._settings.env,
+            "AGENTCOM_PROFILE": self._runtime.profile,
+            **{f"AGENTCOM_{name}": values[name] for name in own.split()},
+        }
+
+    def _inherited(self) -> dict[str, str]:
+        return without_secrets(os.environ, self._settings.secrets)
+
+    def _completed(self, key: Key, outcome: Outcome, assignment: TaskAssign) -> Outcome:
+        """Add to a success what only the sidecar knows: its own cost, and the files of a scratch folder."""
+        if not isinstance(outcome, Success):
+            return outcome
+        added: dict[str, Any] = {"overhead_tokens": overhead_tokens(self._packet(key, assignment))}
+        if self._settings.cwd is None and "files" not in outcome.result:
+            files, more = self._folder(key).files()
+            added |= {"files": files} if files else {}
+            added |= {"more_files": more} if more else {}
+        return replace(outcome, result={**outcome.result, **added})
 
 
-def _with_overhead(outcome: Outcome, assignment: TaskAssign) -> Outcome:
-    if not isinstance(outcome, Success):
-        return outcome
-    return replace(outcome, result={**outcome.result, "overhead_tokens": overhead_tokens(build(assignment))})
+def without_secrets(environment: Mapping[str, str], secrets: frozenset[str]) -> dict[str, str]:
+    """Return an environment without any variable that holds a secret, and without AgentCom's own."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("AGENTCOM_TOKEN") and not any(secret and secret in value for secret in secrets)
+    }
 
 
 def _is_json(data: bytes) -> bool:
@@ -306,12 +303,3 @@ def _is_json(data: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _without(environment: Mapping[str, str], secrets: frozenset[str]) -> dict[str, str]:
-    """Return an environment without any variable that holds a secret, and without AgentCom's own."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith("AGENTCOM_TOKEN") and not any(secret and secret in value for secret in secrets)
-    }

@@ -15,6 +15,7 @@ from coordinator.core.policy import Policy
 from coordinator.files import limits, loader, markdown
 from sidecar import config
 from sidecar.cli import commands as sidecar_commands
+from sidecar.runtimes import catalogue, schema
 
 ROOT = Path(__file__).resolve().parent.parent
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -180,9 +181,24 @@ def test_the_sidecars_config_on_the_page_is_one_that_the_sidecar_reads(page: str
     assert read.runtime.definition.name == "shell"
 
 
+def test_the_runtime_on_the_page_is_one_that_the_sidecar_reads_and_shows_what_a_file_may_say(tmp_path: Path) -> None:
+    (text,) = [text for info, text in _blocks("docs/sidecar.md") if info == "yaml runtimes/my-agent.yaml"]
+    file = tmp_path / "my-agent.yaml"
+    file.write_text(text, encoding="utf-8")
+    shown = schema.load(file).model_fields_set
+    assert set(schema.Definition.model_fields) - shown == {
+        *("wake", "profile_note", "scripted", "round_trip", "install", "help")
+    }
+
+
+def test_the_runtimes_on_the_page_are_those_that_there_are() -> None:
+    rows = _rows("docs/sidecar.md", "| runtime | runs | profiles |")
+    assert sorted(row[0].strip("`") for row in rows) == catalogue.presets()
+
+
 def test_the_sidecars_keys_are_all_on_the_page() -> None:
-    (text,) = [text for info, text in _blocks("docs/files.md") if info == "yaml sidecar"]
-    named = set(re.findall(r"^ *([a-z_]+):", text, re.MULTILINE))
+    text = "\n".join(text for info, text in _blocks("docs/files.md") if info in ("yaml sidecar", "yaml runtime"))
+    named = set(re.findall(r"^ *([a-z_]+):", text.replace("# or file:", "\n file:"), re.MULTILINE))
     assert {*config._KEYS, *config._RUNTIME_KEYS} - named == {"hub_api_url", "results_dir", "script"}
 
 

@@ -102,7 +102,7 @@ def _next_steps(ground: "Ground", agent_id: str, token: str) -> None:
     click.echo(f'  agent_id: "{agent_id}"')
     click.echo(f"  token: {token}")
     click.echo(f"  hub_url: {url}/ws")
-    click.echo("  runtime: {name: fake}     # only pretends to work; a real one: {name: shell, argv: [./work.sh]}")
+    click.echo("  runtime: {name: fake}     # only pretends to work; real ones: claude, codex, gemini, shell, ...")
     click.echo(f"then: agentcom-sidecar run --config {place}")
 
 

@@ -39,6 +39,7 @@ from sidecar.events import (
     Received,
     RemoveFiles,
     Restored,
+    Resume,
     Say,
     Send,
     Start,
@@ -458,3 +459,41 @@ def test_once_ends_after_the_first_result_is_answered_for():
     assert kinds(bench.hear(assign("t-2"))) == [TaskRejected]
     assert kinds(bench.do(Ended(Key("t-1", 1), DONE))) == [Persist, TaskComplete]
     assert bench.hear(TaskAck(task_id="t-1", status="complete", generation=1))[-1] == Exit(0)
+
+
+# --- agents that are no children of the sidecar ----------------------------------------------------------------------
+
+
+def test_a_woken_agent_at_work_is_waited_for_after_a_crash_and_never_woken_as_new():
+    fresh = Bench(Queue(Attempt(Stage.ACCEPTED, assign())), outlives=True)
+    assert Resume not in kinds(fresh.restored)
+    core = Core(Queue(Attempt(Stage.RUNNING, assign())), Settings(outlives=True))
+    effects = [effect for effect in core.handle(Restored(goes_on=True), 0) if not isinstance(effect, Say)]
+    assert effects == [Resume(assign())]
+    assert core.working_on == Key("t-1", 1)
+
+
+def test_what_a_woken_agent_reported_meanwhile_ends_the_attempt_at_the_next_start():
+    core = Core(Queue(Attempt(Stage.RUNNING, assign())), Settings(outlives=True))
+    effects = core.handle(Restored(DONE, goes_on=True), 0)
+    assert Resume not in kinds(effects)
+    assert [parcel.frame.type for parcel in core.queue.parcels] == ["task_complete"]
+
+
+def test_a_stopping_sidecar_leaves_a_woken_agent_its_work():
+    bench = Bench(outlives=True)
+    bench.online()
+    bench.hear(assign())
+    effects = bench.do(Stop())
+    assert kinds(effects) == [AgentRestarting, Exit]
+    assert bench.core.queue.attempt == Attempt(Stage.RUNNING, assign())
+
+
+def test_a_woken_agent_that_was_cancelled_is_not_left_its_work():
+    bench = Bench(outlives=True)
+    bench.online()
+    bench.hear(assign())
+    bench.hear(TaskCancelled(task_id="t-1", generation=1, timestamp=0))
+    assert Exit not in kinds(bench.do(Stop()))
+    effects = bench.do(Ended(Key("t-1", 1), None))
+    assert TaskReleased in kinds(effects)

@@ -296,7 +296,7 @@ async def test_the_fake_runtime_plays_its_script_in_the_order_of_assignment(hub,
     ("runtime", "failure_class", "words"),
     [
         ({"argv": ["true"]}, "environment", "without output"),
-        ({"argv": ["echo", "hello"]}, "error", "exited with 0 and left no result file"),
+        ({"argv": ["echo", "hello"]}, "error", "echo exited with 0: left no result file"),
         ({"argv": ["sh", "-c", "echo oops; exit 3"]}, "error", "exited with 3"),
         ({"argv": ["sh", "-c", "echo half; sleep 600"], "timeout": "300ms"}, "timeout", "still running"),
         ({"argv": ["sh", "-c", 'echo nonsense > "$AGENTCOM_RESULT_FILE"']}, "error", "not JSON"),
