@@ -54,11 +54,17 @@ def command(
     from coordinator.up.together import Together, Wanted
 
     wanted = Wanted(runtimes, profile, port, check, not no_watch)
-    _run(Together(ground, top, wanted, _say), open_page)
+    _run(Together(ground, top, wanted, _say, _show if open_page else lambda address: None))
 
 
 def _say(line: str) -> None:
     click.echo(f"{time.strftime('%H:%M:%S')} {one_line(line)}")
+
+
+def _show(address: str) -> None:
+    import webbrowser
+
+    webbrowser.open(address)
 
 
 def _equipped(directory: Path) -> "Ground":
@@ -76,10 +82,9 @@ def _equipped(directory: Path) -> "Ground":
     return open_ground(directory)
 
 
-def _run(together: "Together", open_page: bool) -> None:
+def _run(together: "Together") -> None:
     import asyncio
     import signal
-    import webbrowser
 
     from coordinator.reading import HubUnreachable, TokenRefused
     from coordinator.up.minds import NoRuntime
@@ -92,10 +97,6 @@ def _run(together: "Together", open_page: bool) -> None:
             loop.add_signal_handler(number, stop.set)
         running = asyncio.create_task(together.run(stop))
         stopping = asyncio.create_task(stop.wait())
-        if open_page:
-            while not together.url and not running.done():
-                await asyncio.sleep(0.1)
-            await asyncio.to_thread(webbrowser.open, f"{together.url}/dashboard")
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
             _say("stopping: agents finish or hand back what they have in hand ...")

@@ -53,12 +53,13 @@ class Wanted:
 
 @dataclass
 class Together:
-    """Everything of one repository; ``say`` hears one line for each thing that happens."""
+    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` the dashboard's URL."""
 
     ground: Ground
     top: Path
     wanted: Wanted
     say: Callable[[str], None]
+    show: Callable[[str], object] = lambda address: None
     story: Story = field(default_factory=Story)
     ready: int = 0
     url: str = ""
@@ -68,7 +69,6 @@ class Together:
         self._logs = self._folder / "logs"
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._family = Family(self._logs, self.say)
-        self._own_hub = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, tell what happens until ``stop``, and end it. Raises NotUp, NoRuntime."""
@@ -81,6 +81,7 @@ class Together:
                 await self._mind(mind)
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
+            await asyncio.to_thread(self.show, f"{self.url}/dashboard")
             self.say(self._next())
             await self._tell(stop, last)
         finally:
@@ -99,7 +100,6 @@ class Together:
             self.url = running
             self.say(f"a hub of this repository runs already at {running}: it is used, and stays when this ends")
             return
-        self._own_hub = True
         listen = f"127.0.0.1:{self.wanted.port if _free(self.wanted.port) else 0}"
         argv = (sys.executable, "-m", "coordinator", "hub", "--repo", str(self.top), "--listen", listen)
         self._family.start(Program("hub", argv, self.top, heard=lambda line: None))
@@ -142,7 +142,7 @@ class Together:
     async def _mind(self, mind: Mind) -> None:
         """Give a mind its token and config file, check it, and start its sidecar when it can work."""
         token = await asyncio.to_thread(self._token, mind)
-        minds.write(mind, token, self.url, self.top)
+        minds.write(mind, token, self.url)
         if self.wanted.check or not minds.was_checked(mind):
             self.say(f"{mind.agent}: checking ({mind.runtime}, {mind.profile}), it does one small task ...")
             complaint = await self._complaint(mind)
