@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass
 class Together:
-    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` the dashboard's URL."""
+    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL."""
 
     ground: Ground
     top: Path
