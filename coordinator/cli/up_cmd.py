@@ -69,7 +69,7 @@ def _show(address: str) -> None:
 
 def _equipped(directory: Path) -> "Ground":
     """Return the repository, made or equipped by ``agentcom init`` where it is not yet."""
-    from coordinator.cli.init_cmd import command as init
+    from coordinator.cli.init_cmd import equip
     from coordinator.git.repo import NoRepository, find_repo
     from coordinator.place import Place
 
@@ -78,7 +78,7 @@ def _equipped(directory: Path) -> "Ground":
     except NoRepository:
         ready = False
     if not ready:
-        init.main([str(directory)], standalone_mode=False)
+        equip(directory, steps=False)
     return open_ground(directory)
 
 

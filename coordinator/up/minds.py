@@ -80,7 +80,7 @@ def _check(name: str, program: str, folder: Path) -> None:
     if program and one.argv is not None:
         raise NoRuntime(f"{name} has its own program: --runtime {name}")
     wanted = program or (one.argv[0] if one.argv else "")
-    if wanted and shutil.which(wanted) is None:
+    if wanted and not wanted.startswith("$") and shutil.which(wanted) is None:
         cure = f"install it (npm install -g {one.install.npm})" if one.install else "correct the path, or chmod +x"
         raise NoRuntime(f"{wanted} is not there, or cannot be executed: {cure}")
 

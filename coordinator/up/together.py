@@ -74,11 +74,11 @@ class Together:
         """Start everything, tell what happens until ``stop``, and end it. Raises NotUp, NoRuntime."""
         try:
             await self._hub()
-            last = read_ref(self.ground.repo, STATE_REF)
             for mind in await asyncio.to_thread(self._minds):
                 if stop.is_set():
                     return
                 await self._mind(mind)
+            last = read_ref(self.ground.repo, STATE_REF)
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
             await asyncio.to_thread(self.show, f"{self.url}/dashboard")
