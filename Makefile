@@ -11,7 +11,7 @@ KILLS  ?= 200
 CUTS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas runtimes bench fuzz crash power clean
+.PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas runtimes bench fuzz crash browser power clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ contracts: $(STAMP) ## the shape of the house: import-linter
 		|| { cat .import-contracts.log; rm .import-contracts.log; exit 1; }
 
 quick: $(STAMP) ## the quick tests
-	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power"
+	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power and not browser"
 
 slow: $(STAMP) ## the tests with real processes: acceptance, crashes
 	@$(BIN)/pytest -n $(JOBS) -m slow
@@ -64,8 +64,12 @@ schemas: $(STAMP) ## write docs/schemas from the models of people's files
 fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minutes); FUZZ=N for another number
 	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
 
-crash: $(STAMP) ## kill -9 at every step, 200 times at random, beside git gc (about 30 minutes); KILLS=N for another number
+crash: $(STAMP) ## kill -9 of hub and sidecar at every step and at random, beside git gc (about 45 minutes); KILLS=N for another number
 	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
+
+browser: $(STAMP) ## the dashboard in a real Chromium (skipped where there is none); screenshots in .screenshots
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	@$(BIN)/pytest -rs -m browser tests/browser
 
 power: $(STAMP) ## 50 power cuts for each engine on a disk of its own (needs root, says when it cannot); CUTS=N for another number
 	@AGENTCOM_CUTS=$(CUTS) $(BIN)/pytest -rs -m power tests/crash
@@ -87,6 +91,10 @@ bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.startup --quick
 	@echo
 	@$(BIN)/python -m benchmarks.gateway --quick
+	@echo
+	@$(BIN)/python -m benchmarks.sidecar --quick
+	@echo
+	@$(BIN)/python -m benchmarks.dashboard --quick
 
 clean: ## remove .venv and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf $(VENV) .screenshots .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -15,22 +15,31 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from heapq import nlargest
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
+from coordinator.core.errors import Bug
 from coordinator.core.events import (
     Asked,
     Close,
     Complete,
+    Confirmed,
+    Edited,
     Effect,
     Failed,
     Happening,
     Leaving,
+    Made,
     Message,
+    Outcome,
     Progress,
     Record,
+    Reply,
+    Request,
     Resumed,
     Said,
     Send,
+    Spoken,
     Started,
     Tick,
     Woken,
@@ -38,7 +47,7 @@ from coordinator.core.events import (
 from coordinator.core.policy import Policy
 from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import Why
-from coordinator.core.task import Spec, Task
+from coordinator.core.task import Origin, Spec, Task
 from coordinator.core.timers import Now
 from coordinator.files import layout
 from coordinator.files.observe import Known, Observation, Observer
@@ -47,7 +56,14 @@ from coordinator.files.readings import Readings
 from coordinator.flushing import Decision, Figures, Flusher, GivenUp
 from coordinator.memoir import held_problems, held_text, known_now, observed_of, read_back, rebuild, wanted_finished
 from coordinator.ports import Clock, Commit, Fold, Slip, Source, Store, StoreError
-from coordinator.projection import Claim, claim_commit, observation_commits, record_commit, slip_commit
+from coordinator.projection import (
+    Claim,
+    claim_commit,
+    confirmation_commit,
+    observation_commits,
+    record_commit,
+    slip_commit,
+)
 from coordinator.sight import Sight
 
 T = TypeVar("T")
@@ -165,6 +181,9 @@ class Hub:
         self._wake = asyncio.Event()
         self._look_now = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        #: What came of requests whose askers wait, by ticket; None as long as it is not durable.
+        self._outcomes: dict[str, Outcome | None] = {}
+        self._tickets = count(1)
         self._stopping = asyncio.Event()
         self._closed: dict[str, str] = {}
         self._wanted: Mapping[str, Spec] = {}
@@ -218,6 +237,34 @@ class Hub:
         self._post(_Letter(event, done))
         await done
 
+    async def ask(self, what: Asked | Made | Edited | Spoken | Confirmed) -> Outcome:
+        """Let something happen that somebody asks for; return what came of it once that is durable.
+
+        Raises StoreError when a task cannot be read back now.
+        """
+        ticket = str(next(self._tickets))
+        self._outcomes[ticket] = None
+        try:
+            await self.settle(Request(ticket, what))
+            outcome = self._outcomes[ticket]
+        finally:
+            del self._outcomes[ticket]
+        if outcome is None:
+            raise Bug(f"nobody answered {what}")
+        return outcome
+
+    def bears(self, task_id: str) -> bool:
+        """Tell whether a task or a line of the backlog bears or bore an id, or a file that cannot be read."""
+        memory = self.core.memory
+        lines = (*self._backlog.entries, *self._backlog.gone)
+        undecided = () if self.seen is None else self.seen.undecided
+        known = task_id in memory.tasks or task_id in memory.closed or task_id in undecided
+        return known or any(entry.id == task_id for entry in lines)
+
+    def place_of(self, task: Task) -> str:
+        """Return where people wrote what they want of a task: a file, a line; empty when they did not."""
+        return "" if task.spec.origin is Origin.API else self._wanted.get(task.id, task.spec).where
+
     def look(self) -> None:
         """Look at the source soon: it may have moved. Must be called on the loop."""
         self._look_now.set()
@@ -259,7 +306,7 @@ class Hub:
         What waits for a person's confirmation comes first.
         """
         return (
-            *held_problems(self.core.memory.held),
+            *held_problems(self.core.memory.waiting()),
             *self._flusher.slips,
             *self._in_branch,
             *self._sight.problems,
@@ -280,6 +327,13 @@ class Hub:
         if found is not None and self.read_only is not None:
             return Why("hub_readonly", f"the hub cannot write: {self.read_only}")
         return found
+
+    def whys(self, tasks: Iterable[Task]) -> dict[str, Why]:
+        """Return why each queued one of these tasks waits, by id, as ``why`` does for one."""
+        found = self.core.whys(tasks, self.now())
+        if self.read_only is None:
+            return found
+        return dict.fromkeys(found, Why("hub_readonly", f"the hub cannot write: {self.read_only}"))
 
     async def all_tasks(self, limit: int) -> list[Task]:
         """Return every open task and about ``limit`` finished ones, the newest days first, as far as durable."""
@@ -409,8 +463,8 @@ class Hub:
         """Let the core handle a batch; return what came of it, which is in memory from now on and not yet durable."""
         lost = await self._recall(_tasks_of(letters))
         if lost:
-            _give_back([letter for letter in letters if _task_of(letter) in lost])
-            letters = [letter for letter in letters if _task_of(letter) not in lost]
+            _give_back([letter for letter in letters if lost.intersection(_named(letter))])
+            letters = [letter for letter in letters if not lost.intersection(_named(letter))]
         commits: list[Commit] = []
         effects: list[Effect] = []
         slip: Slip | None = None
@@ -428,6 +482,7 @@ class Hub:
             else:
                 decided = self.core.handle(letter.content, self.now())
             commits += self._commits_of(decided)
+            commits += self._note_confirmed(letter.content, decided)
             effects += decided
         self._cover(effects)
         waiting = tuple(letter.done for letter in letters if letter.done is not None)
@@ -469,6 +524,9 @@ class Hub:
                 case Record():
                     _log.info("%s", _line(effect))
                     self.told(effect)
+                case Reply():
+                    if effect.ticket in self._outcomes:
+                        self._outcomes[effect.ticket] = effect.outcome
         self._forget_old()
 
     def _start_leases_anew(self, stood: float) -> None:
@@ -547,6 +605,18 @@ class Hub:
         self._remember(*commits)
         return commits
 
+    def _note_confirmed(self, content: object, decided: Iterable[Effect]) -> tuple[Commit, ...]:
+        """Return the commit after which what was confirmed by request is not held any more, also after a restart."""
+        if not isinstance(content, Request) or not isinstance(content.what, Confirmed):
+            return ()
+        notes = layout.hub_change(self._hub_file())
+        if all(self._files.get(path) == data for path, data in notes.items()):
+            return ()
+        names = [batch.commit for one in decided if isinstance(one, Reply) for batch in one.outcome.confirmed]
+        commit = confirmation_commit(content.what.by, names, notes, self.claim, self.now().wall)
+        self._remember(commit)
+        return (commit,)
+
     async def _recall(self, names: Iterable[str]) -> frozenset[str]:
         """Bring finished tasks back into memory that somebody speaks of; return those that cannot be read now."""
         wanted = self.core.memory.closed.intersection(names)
@@ -564,6 +634,8 @@ class Hub:
             if task.id in self.core.memory.closed:
                 wanted_now = self._wanted.get(task.id)
                 self.core.restore(task if task.spec.blob or wanted_now is None else replace(task, spec=wanted_now))
+                if wanted_now is not None:
+                    self.core.restore_later(wanted_now)
 
     async def _in(self, executor: Executor, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call, *args)
@@ -584,15 +656,20 @@ def _give_back(letters: list[_Letter]) -> None:
 
 def _tasks_of(letters: list[_Letter]) -> list[str]:
     """Return the ids of the tasks that a batch speaks of."""
-    return [name for name in map(_task_of, letters) if name is not None]
+    return [name for letter in letters for name in _named(letter)]
 
 
-def _task_of(letter: _Letter) -> str | None:
-    """Return the id of the task that one letter speaks of."""
-    content = letter.content
-    if isinstance(content, Asked):
-        return content.task
-    return content.word.task if isinstance(content, Said) else None
+def _named(letter: _Letter) -> tuple[str, ...]:
+    """Return the ids of the tasks that one letter speaks of."""
+    content = letter.content.what if isinstance(letter.content, Request) else letter.content
+    match content:
+        case Asked():
+            return (content.task,)
+        case Made() | Edited():
+            return (content.spec.id, *content.spec.depends_on)
+        case Said() | Spoken():
+            return () if content.word.task is None else (content.word.task,)
+    return ()
 
 
 def _line(record: Record) -> str:

@@ -27,6 +27,8 @@ from coordinator.ports import Fold, SourceUnreadable
 CLOSED_SHOWN = 1_000
 #: Commits of one task's history that are shown.
 HISTORY_SHOWN = 200
+#: So many tasks that agents proposed are named in one line.
+NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,6 @@ def rebuild(
     return Rebuilt(folded, baseline)
 
 
-def held_json(batches: Iterable[Batch]) -> list[dict[str, Any]]:
-    """Return what is held as the API shows it."""
-    return [{"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)} for batch in batches]
-
-
 def held_text(batches: Iterable[Batch]) -> list[dict[str, Any]]:
     """Return what is held as ``status/hub.yaml`` keeps it: however many ids, each batch is three words to a reader."""
     return [{"commit": batch.commit, "kind": str(batch.kind), "ids": " ".join(batch.ids)} for batch in batches]
@@ -121,17 +118,22 @@ def drafts_json(seen: Observation | None, memory: Memory) -> list[dict[str, Any]
 
 
 def held_problems(batches: Iterable[Batch]) -> tuple[Problem, ...]:
-    """Return one line for each batch that waits for a person."""
+    """Return one line for each batch that waits for a person, and one for all that agents proposed."""
     words = {
         Kind.ADDED: "new ready items came at once and are held",
         Kind.EXISTING: "items stood here before `agentcom init` and are held",
         Kind.REMOVED: "open tasks would disappear at once; their removal is held and they stay",
     }
     hint = "look with `agentcom confirm --show`, then `agentcom confirm`"
+    batches = tuple(batches)
+    proposed = [name for batch in batches if batch.kind is Kind.PROPOSED for name in batch.ids]
+    named = ", ".join(proposed[:NAMED]) + (" and more" if len(proposed) > NAMED else "")
+    what = f"{len(proposed)} proposed by agents {'is' if len(proposed) == 1 else 'are'} held: {named}"
     return tuple(
         Problem(f"source commit {batch.commit[:10]}", what=f"{len(batch.ids)} {words[batch.kind]}", hint=hint)
         for batch in batches
-    )
+        if batch.kind is not Kind.PROPOSED
+    ) + ((Problem("tasks/api", what=what, hint=hint),) if proposed else ())
 
 
 def _held(said: object) -> tuple[Batch, ...]:

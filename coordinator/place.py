@@ -158,6 +158,17 @@ class Place:
         return said if isinstance(said, str) else ""
 
 
+def process_lives(hub: Mapping[str, Any]) -> bool:
+    """Tell whether the process that wrote this hub.json may still be there."""
+    try:
+        os.kill(int(hub["pid"]), 0)
+    except (KeyError, TypeError, ValueError, ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def new_token(kind: str = "ac_") -> str:
     """Return a new token: ``ac_`` and 43 url-safe characters, 256 random bits (DECISIONS 8); an invite has ``ai_``."""
     return kind + secrets.token_urlsafe(32)

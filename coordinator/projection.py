@@ -4,7 +4,7 @@ A pure mapping: subject, trailers, author and files of each commit (DECISIONS 7)
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -93,6 +93,14 @@ def observation_commits(
     return merge, Commit(message, _HUB, now_ms, notes)
 
 
+def confirmation_commit(
+    by: Actor, names: Iterable[str], notes: Mapping[str, bytes], claim: Claim, now_ms: int
+) -> Commit:
+    """Return the commit after which batches of these names are held no more; ``notes`` is ``status/hub.yaml`` then."""
+    trailers = [("Agentcom-Event", "unheld"), *(("Agentcom-Confirm", name) for name in names)]
+    return Commit(_said(f"confirm what is held ({by.name})", claim, trailers), author_of(by), now_ms, dict(notes))
+
+
 def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
     """Return the commit of one record."""
     if record.record is not None:
@@ -111,7 +119,7 @@ def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
 
 
 def _subject(record: Record, task: Task) -> str:
-    name = record.by.name if record.by.kind == "person" else record.agent or record.by.name
+    name = record.agent or "" if record.by.kind == "hub" else record.by.name
     who = f" ({name})" if name else ""
     if record.before is None:
         return f"{task.id}: created{who}: {task.spec.title}"

@@ -29,7 +29,7 @@ from coordinator.core.reconciler import Core
 from coordinator.core.scheduler import find_cycles
 from coordinator.core.task import Task
 from coordinator.core.timers import Now, rfc3339
-from coordinator.files.observe import Known, Observer
+from coordinator.files.observe import Known, Observation, Observer
 from coordinator.files.problem import Problem
 from coordinator.git.journal import GitStore
 from coordinator.git.objects import read_commits
@@ -42,11 +42,11 @@ from coordinator.memoir import (
     CLOSED_SHOWN,
     HISTORY_SHOWN,
     drafts_json,
-    held_json,
     held_problems,
     read_back,
     rebuild,
 )
+from coordinator.place import process_lives
 from coordinator.saved import SavedWork, uncommitted_json
 from coordinator.syncing import Sync, lag_json
 from coordinator.trail import GONE, NEVER, CannotStart, Trail, record_json
@@ -153,18 +153,37 @@ class HubClient:
         """Return the JSON of one POST without a body, as ``get`` does. Raises HubBusy when the hub took too long."""
         return self._ask(path, b"")
 
-    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, said: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Return status number and JSON of any request, also of one that is refused as things stand.
+
+        Raises HubUnreachable, TokenRefused, HubBusy as above.
+        """
+        body = None if said is None and method in ("GET", "DELETE") else json.dumps(said or {}).encode()
+        try:
+            return 200, self._ask(path, body, method, {"Content-Type": "application/json", **(headers or {})})
+        except _Answered as answered:
+            return answered.status, answered.said
+
+    def _ask(
+        self, path: str, body: bytes | None = None, method: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         if not self.url.startswith(("http://", "https://")):
             raise NoAddress(f"{self.url} is no http:// address")
-        request = urllib.request.Request(f"{self.url}{path}", body)  # noqa: S310 - the scheme was checked
+        named = dict(headers or {})
+        request = urllib.request.Request(f"{self.url}{path}", body, named, method=method)  # noqa: S310 - checked above
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
-        patience = PATIENCE if body is None else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
+        reads = body is None and method is None
+        patience = PATIENCE if reads else 2 * PATIENCE  # the hub itself answers after 5 s that it is busy
         try:
             with self._opener.open(request, timeout=patience) as answer:
                 said = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
+                if method is not None and error.code not in (401, 403, 503):
+                    raise _Answered(error.code, _said_by(error)) from None
                 raise_for = _refusal(self.url, error, token=bool(self._token))
             if raise_for is None:
                 return {}
@@ -175,6 +194,21 @@ class HubClient:
             said = getattr(reason, "strerror", None) or reason
             raise kind(f"no hub answers at {self.url} ({said})") from None
         return said if isinstance(said, dict) else {}
+
+
+class _Answered(Exception):
+    """The hub refused as things stand; ``said`` is what it answered."""
+
+    def __init__(self, status: int, said: dict[str, Any]) -> None:
+        self.status, self.said = status, said
+        super().__init__(f"{status}: {said}")
+
+
+def _said_by(error: urllib.error.HTTPError) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, OSError):
+        said = json.load(error)
+        return said if isinstance(said, dict) else {}
+    return {}
 
 
 def _knowing(cert: str) -> ssl.SSLContext:
@@ -244,9 +278,14 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
         except HubUnreachable as error:
             silent = str(error)
         except TokenRefused:
-            if os.environ.get("AGENTCOM_TOKEN") or _alive(local):
+            if os.environ.get("AGENTCOM_TOKEN") or process_lives(local):
                 raise
     return _from_branch(ground, silent, tasks)
+
+
+def from_branch(ground: Ground) -> Picture:
+    """Read the branch of this clone without asking any hub, and without its tasks. Raises StoreError."""
+    return _from_branch(ground, "", Tasks(every=False))
 
 
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:
@@ -286,7 +325,8 @@ def hub_runs(ground: Ground) -> str | None:
 def _local_client(ground: Ground, local: Mapping[str, Any]) -> HubClient:
     url = str(local.get("url"))
     cert = local.get("tls_cert")
-    here = is_here(url) or _alive(local)  # an address of this machine may be somebody else's once the hub is gone
+    # an address of this machine may be somebody else's once the hub is gone
+    here = is_here(url) or process_lives(local)
     token = token_for(url, ground) or (ground.place.read_admin_token() if here else None)
     return HubClient(url, token, cert if isinstance(cert, str) else None, here=here)
 
@@ -297,17 +337,6 @@ def token_for(url: str, ground: Ground | None) -> str | None:
     if named:
         return named
     return ground.place.read_admin_token() if ground is not None and is_here(url) else None
-
-
-def _alive(local: Mapping[str, Any]) -> bool:
-    """Tell whether the process that wrote hub.json may still be there."""
-    try:
-        os.kill(int(local["pid"]), 0)
-    except (KeyError, TypeError, ValueError, ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Picture:
@@ -341,57 +370,90 @@ def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Pi
     )
 
 
-def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
-    """Read the branch of this clone; ``silent`` says of a hub that should answer why it does not."""
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The state branch of a clone, read back: what a hub would have in mind as of commit ``tip``, made at ``made``.
+
+    ``seen`` is the last observation looked at again, ``moved`` whether the source has moved on since then.
+    """
+
+    core: Core
+    tip: str
+    source: str | None
+    made: int
+    seen: Observation | None
+    problems: tuple[Problem, ...]
+    moved: bool
+
+
+def read_branch(ground: Ground, one: str | None = None) -> Branch | None:
+    """Read the branch of this clone, with the newest finished tasks, or with the one that is asked for.
+
+    None when no hub ever wrote here. Blocks on git; raises StoreError.
+    """
     store = GitStore(ground.repo, ground.root, ground.state_ref)
-    watched, remote = ground.watched_ref, ground.remote is not None
-    source = GitSource(ground.repo, watched, ground.root, remote=remote, state_ref=ground.state_ref)
+    source = _source_of(ground)
     core = Core()
     fold = store.load()
-    now = Now(time.monotonic(), time.time_ns() // 1_000_000)
-    observer = Observer(source, ground.branch, ground.root)
     if fold.tip is None:
-        return _before_any_hub(ground, source, observer, now.wall)
-    rebuilt = rebuild(core, fold, observer, store, source)
+        return None
+    rebuilt = rebuild(core, fold, Observer(source, ground.branch, ground.root), store, source)
     newest = sorted(core.memory.closed, key=lambda name: fold.closed.get(name, ""), reverse=True)[:CLOSED_SHOWN]
-    for task in read_back(newest if wanted.one is None else [wanted.one], fold.closed, store, source):
+    for task in read_back(newest if one is None else [one], fold.closed, store, source):
         core.restore(task)
     core.memory.cycles = find_cycles(core.memory)
     (commit,) = read_commits(ground.repo.common_dir, (fold.tip,))
-    tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
-    held = core.memory.held
     seen = rebuilt.baseline
-    problems = [*held_problems(held), *rebuilt.folded.problems, *(seen.problems if seen else ())]
-    made = commit.committer.time_ms
-    moved = None if ground.elsewhere else source.tip()
-    news = moved is not None and source.needs_observation(moved, fold.source)
+    problems = (*held_problems(core.memory.waiting()), *rebuilt.folded.problems, *(seen.problems if seen else ()))
+    tip = None if ground.elsewhere else source.tip()
+    moved = tip is not None and source.needs_observation(tip, fold.source)
+    return Branch(core, fold.tip, fold.source, commit.committer.time_ms, seen, problems, moved)
+
+
+def _source_of(ground: Ground) -> GitSource:
+    remote = ground.remote is not None
+    return GitSource(ground.repo, ground.watched_ref, ground.root, remote=remote, state_ref=ground.state_ref)
+
+
+def _from_branch(ground: Ground, silent: str, wanted: Tasks) -> Picture:
+    """Read the branch of this clone; ``silent`` says of a hub that should answer why it does not."""
+    now = Now(time.monotonic(), time.time_ns() // 1_000_000)
+    branch = read_branch(ground, wanted.one)
+    if branch is None:
+        source = _source_of(ground)
+        return _before_any_hub(ground, source, Observer(source, ground.branch, ground.root), now.wall)
+    core = branch.core
+    tasks = present.in_order(task for task in core.memory.tasks.values() if not task.status.deleted)
     return Picture(
-        as_of=f"{silent or _no_hub(ground)}; as of {ago(now.wall - made)} ({fold.tip[:7]})",
+        as_of=f"{silent or no_hub(ground)}; as of {ago(now.wall - branch.made)} ({branch.tip[:7]})",
         live=False,
         summary={
             "by_status": _count(core.memory.tasks),
             "closed_before_start": len(core.memory.closed),
             "source": ground.source_ref,
-            "observed_commit": fold.source,
-            "remote": _remote_json(ground, fold.tip),
-            "held": held_json(held),
-            "drafts": drafts_json(seen, core.memory),
+            "observed_commit": branch.source,
+            "remote": remote_json(ground, branch.tip),
+            "held": [present.batch_json(batch) for batch in core.memory.waiting()],
+            "drafts": drafts_json(branch.seen, core.memory),
             **uncommitted_json(SavedWork(ground).uncommitted()),
         },
         tasks=tuple(present.task_json(task, core.why(task, now)) for task in tasks if wanted.one in (None, task.id)),
-        problems=_problems_json(problems),
-        commit=fold.tip,
-        time_ms=made,
+        problems=_problems_json(branch.problems),
+        commit=branch.tip,
+        time_ms=branch.made,
         agents=tuple(present.agents_json(core.memory.agents)),
-        notes=(
-            *((f"{ground.branch} has moved on since then: the hub reads it when it starts",) if news else ()),
-            *_not_pushed(ground),
-        ),
+        notes=branch_notes(ground, branch),
         history=() if wanted.one is None else _history(ground, wanted.one),
     )
 
 
-def _remote_json(ground: Ground, tip: str) -> dict[str, Any] | None:
+def branch_notes(ground: Ground, branch: Branch) -> tuple[str, ...]:
+    """Return lines about what the branch cannot know yet."""
+    news = (f"{ground.branch} has moved on since then: the hub reads it when it starts",) if branch.moved else ()
+    return (*news, *_not_pushed(ground))
+
+
+def remote_json(ground: Ground, tip: str) -> dict[str, Any] | None:
     """Return what this clone knows of the hub's remote without asking it: ``remote`` of ``GET /api/status``."""
     if ground.remote is None:
         return None
@@ -418,7 +480,8 @@ def _history(ground: Ground, task_id: str) -> tuple[dict[str, Any], ...]:
     return tuple(record_json(record) for record in records)
 
 
-def _no_hub(ground: Ground) -> str:
+def no_hub(ground: Ground) -> str:
+    """Say where it is read from, because no hub runs here."""
     if ground.state_ref == STATE_REF:
         return "hub not running"
     return f"read from {ground.state_ref.removeprefix('refs/remotes/')}, as fetched last"

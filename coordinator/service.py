@@ -29,15 +29,17 @@ from coordinator.ground import Ground
 from coordinator.hub import Hub
 from coordinator.joining import Arrival, arrive, settle
 from coordinator.listening import Certificate, Listening, check
-from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json, held_json
+from coordinator.memoir import CLOSED_SHOWN, HISTORY_SHOWN, drafts_json
 from coordinator.place import Exposed
 from coordinator.ports import Conflict, Fatal
 from coordinator.registry import Registry
 from coordinator.reviewing import Reviewer, make_reviewer
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
+from coordinator.showing import HubShowing
 from coordinator.snapshot import Keeper
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
+from coordinator.tasking import Tasking
 from coordinator.trail import CannotStart, Trail, record_json
 from coordinator.web import present
 from coordinator.web.app import Bridge, make_app
@@ -52,6 +54,10 @@ from coordinator.web.postroom import Postroom
 from coordinator.web.presence import Presence
 from coordinator.web.routes import all_routes
 from coordinator.web.sockets import Sessions
+from coordinator.wire.notify import Herald
+from dashboard import pages
+from dashboard.guard import Guard
+from dashboard.stream import STREAM, Stream
 
 _log = logging.getLogger("agentcom.hub")
 
@@ -119,6 +125,21 @@ class HubView:
         records = await asyncio.to_thread(trail.records, task_id, HISTORY_SHOWN)
         return [record_json(record) for record in records]
 
+    def default_repo(self) -> str | None:
+        """Return where tasks without a repository of their own are worked on: an address if there is one, or a name."""
+        policy = self._hub.core.memory.policy
+        target = policy.repos.get(policy.default_repo or "")
+        named = None if policy.default_repo == "none" else policy.default_repo
+        return named if target is None else target.url
+
+    @property
+    def started_at(self) -> int:
+        return self._started_at
+
+    @property
+    def read_only(self) -> str | None:
+        return self._hub.read_only
+
     def agents(self) -> list[dict[str, Any]]:
         agents = self._hub.core.memory.agents
         shown = present.agents_json(agents)
@@ -127,6 +148,10 @@ class HubView:
         return [agent | self._postroom.presence.says_of(agent["agent_id"]) for agent in shown]
 
     def problem_list(self) -> list[dict[str, Any]]:
+        return [asdict(problem) for problem in self.problems()]
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what is wrong now, with the remote, with files, with the hub itself."""
         remote = () if self._syncer is None else self._syncer.problems
         keeping = (
             Problem("housekeeping", what=str(trouble), hint=_TRIED_AGAIN) for trouble in self._housekeeping.troubles
@@ -134,7 +159,7 @@ class HubView:
         trouble = "" if self._postroom is None else self._postroom.trouble
         reviews = () if self._reviewer is None else self._reviewer.problems
         mail = (Problem("messages", what=trouble, hint=_TASKS_GO_ON),) if trouble else ()
-        return [asdict(problem) for problem in (*remote, *self._hub.problems, *reviews, *keeping, *mail)]
+        return (*remote, *self._hub.problems, *reviews, *keeping, *mail)
 
     async def look_at_work_tree(self) -> None:
         """Let the next summary say what is saved by now and not committed."""
@@ -208,7 +233,7 @@ class HubView:
             "flush_ms_p50": _median(self._hub.figures.flush_ms),
             "agents": self.agents(),
             "problems": self.problem_list(),
-            "held": held_json(memory.held),
+            "held": [present.batch_json(batch) for batch in memory.waiting()],
             "drafts": drafts_json(self._hub.seen, memory),
             **uncommitted_json(self._lookout.seen),
         }
@@ -218,8 +243,10 @@ def _median(values: Collection[float]) -> float | None:
     return round(sorted(values)[len(values) // 2], 2) if values else None
 
 
-async def serve(options: Options, announce: Callable[[str], None]) -> None:
+async def serve(options: Options, announce: Callable[[str], None], herald: Herald | None = None) -> None:
     """Run one hub until SIGTERM or SIGINT; ``announce`` hears the URL once agents may connect.
+
+    ``herald`` tells the service manager that started this process, if one did.
 
     Raises CannotStart before anything was changed, Conflict when the state branch is not (or no longer) this hub's,
     Fatal when the disk cannot be trusted.
@@ -235,7 +262,7 @@ async def serve(options: Options, announce: Callable[[str], None]) -> None:
     except RepositoryLocked as error:
         raise CannotStart(str(error), 75) from None
     try:
-        await _serve_locked(options, certificate, ground, arrival, lock, announce)
+        await _serve_locked(options, certificate, ground, arrival, lock, announce, herald or Herald())
     finally:
         lock.release()
 
@@ -255,6 +282,7 @@ async def _serve_locked(
     arrival: Arrival | None,
     lock: HubLock,
     announce: Callable[[str], None],
+    herald: Herald,
 ) -> None:
     refuse_occupied(ground)
     let_many_in()
@@ -303,8 +331,12 @@ async def _serve_locked(
         hub.net = MeteredNet(sessions.send, sessions.close, metrics)
         hub.told = _all_of(metrics.recorded, postroom.notice, reviewer.hears)
         bridge = Bridge(asyncio.get_running_loop())
-        routes = all_routes(view, Registry(hub, ground.branch), postroom, agents, hub.now, bridge, __version__)
-        flask = make_app(door, hub.now, bridge, routes)
+        registry, tasking = Registry(hub, ground.branch), Tasking(hub)
+        routes = all_routes(view, registry, tasking, postroom, agents, hub.now, bridge, __version__)
+        showing = HubShowing(hub, ground, started_at, lookout, view.problems, syncer, postroom)
+        guard = Guard(token, door, hub.now, trusting=not options.listening.behind_proxy)
+        stream = Stream(showing, guard)
+        flask = make_app(door, hub.now, bridge, (*routes, pages.blueprint(showing, bridge, guard)))
         hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
         port = Port(
             sessions,
@@ -315,12 +347,14 @@ async def _serve_locked(
             proxied=options.listening.behind_proxy,
             meter=metrics,
             hook=hooks,
+            native={STREAM: stream.serve},
         )
         server = make_server(port, None if certificate is None else certificate.context)
         working = asyncio.create_task(hub.run(), name="hub")
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="port")
         ends = {working, serving, asyncio.create_task(sessions.patrol(), name="patrol")}
         ends.add(asyncio.create_task(reviewer.run(), name="reviews"))
+        ends.add(asyncio.create_task(stream.run(), name="dashboard"))
         if syncer is not None:
             ends.add(asyncio.create_task(syncer.run(), name="remote"))
         _stop_on_signals(hub)
@@ -329,9 +363,12 @@ async def _serve_locked(
             async with lookout, keeper, Watcher(ground.repo, [ground.watched_ref], hub.look, beat=beat):
                 doorplate.beat()
                 announce(url)
+                herald.ready(f"hub at {url}")
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            herald.stopping()
             sessions.shut()
+            stream.close()
             hooks.stop()
             server.should_exit = True
             hub.stop()
@@ -340,6 +377,7 @@ async def _serve_locked(
             await postroom.close()
             results += await part(ends - {working, serving}, syncer, well=not any(results))
             ground.place.forget_hub()
+            await herald.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -6,12 +6,13 @@ interpreter more time to get ready than git needs for the history of a task. It 
     CannotStart              the repository cannot be used as it is; the text says what to do, ``exit_code`` which way
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coordinator.core.timers import rfc3339
-from coordinator.git.history import Record, log
+from coordinator.git.history import Edition, Record, Wanted, editions, log, search
 from coordinator.git.message import ROOT, trailer
 from coordinator.git.recovery import last_known
 from coordinator.git.repo import STATE_REF, NoRepository, Repo, RepoError, check_repo, find_repo, read_ref, trail_ref
@@ -51,6 +52,14 @@ class Trail:
     def records(self, task_id: str | None, limit: int | None) -> tuple[Record, ...]:
         """Return at most ``limit`` commits (None: all), newest first, of everything or of one task. Raises GitError."""
         return log(self.repo, self.ref, task_id, limit, root=self.root)
+
+    def search(self, wanted: Wanted, limit: int) -> tuple[Record, ...]:
+        """Return at most ``limit`` commits that are wanted, newest first. Raises GitError."""
+        return search(self.repo, self.ref, wanted, limit)
+
+    def editions(self, records: Sequence[Record]) -> tuple[Edition, ...]:
+        """Return what a task's specification said as of each of its records that changed it, oldest first."""
+        return editions(self.repo, records, self.root)
 
 
 def usable_repo(directory: Path) -> Repo:

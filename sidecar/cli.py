@@ -67,6 +67,19 @@ def run(config_file: Path, once: bool, service: bool) -> None:
     sys.exit(_locked(config, once, service))
 
 
+@commands.command()
+@click.option("--task-file", metavar="FILE", help="The task's task.md, where AGENTCOM_TASK_FILE is not passed on.")
+def mcp(task_file: str | None) -> None:
+    """Serve the task in hand to an agent, as an MCP server on stdin and stdout."""
+    try:
+        from sidecar.mcp import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "mcp":
+            raise
+        raise _Ends("the MCP server needs one more package: pip install 'agentcom[mcp]'", EXIT_CONFIG) from error
+    serve(task_file)
+
+
 def _warn_of_full(config: "Config") -> None:
     """Say in red what the profile full means; in the log where nobody sees colours."""
     import logging
@@ -178,11 +191,12 @@ def _locked(config: "Config", once: bool, service: bool) -> int:
 def _run(config: "Config", holder: Path, once: bool, service: bool) -> int:
     import asyncio
 
+    from coordinator.wire.notify import Herald
     from sidecar.daemon import Daemon
     from sidecar.outbox import write_pid
 
     async def daemon() -> int:
-        return await Daemon(config, once=once, service=service).run()
+        return await Daemon(config, once=once, service=service, herald=Herald.of()).run()
 
     try:
         write_pid(holder)

@@ -8,6 +8,7 @@ seconds on a monotonic clock. A crash may come between any two effects: what the
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import inf
 from typing import assert_never
 
 from coordinator.wire.frames import (
@@ -21,6 +22,7 @@ from coordinator.wire.frames import (
     TaskAccepted,
     TaskAck,
     TaskAssign,
+    TaskBlocked,
     TaskCancelled,
     TaskComplete,
     TaskContinue,
@@ -43,8 +45,10 @@ from sidecar.events import (
     Kill,
     Opened,
     Persist,
+    Questioned,
     Received,
     RemoveFiles,
+    Reported,
     Restored,
     Resume,
     Say,
@@ -55,7 +59,7 @@ from sidecar.events import (
     ToHub,
     Update,
 )
-from sidecar.values import TASK_ID, Attempt, Failure, Fate, Key, Outcome, Parcel, Queue, Stage, Success, key_of
+from sidecar.values import TASK_ID, Attempt, Blocked, Failure, Fate, Key, Outcome, Parcel, Queue, Stage, Success, key_of
 
 #: What a run that died with its sidecar is reported as (DECISIONS 13).
 STOPPED_DURING_RUN = "sidecar stopped during the run"
@@ -109,6 +113,11 @@ class _Slot:
     dying: Release | None = None
     next: TaskAssign | None = None
     progress_due: float = 0.0
+    #: What the agent has said last of how far it is; said again with every sign of life.
+    told: Reported | None = None
+    #: What the agent waits for an answer to, and when it is said again; ``inf`` once the hub has it.
+    question: str | None = None
+    question_due: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -166,6 +175,8 @@ class Core:
             due += [self._sending[key].due for key in self._parcels]
             if self._slot and self._reports_progress(self._slot):
                 due.append(self._slot.progress_due)
+                if self._slot.question is not None and self._slot.question_due < inf:
+                    due.append(self._slot.question_due)
         return min(due, default=None)
 
     # --- the one way in ---------------------------------------------------------------------------------------------
@@ -186,6 +197,10 @@ class Core:
                 self._received(event, now)
             case Ended():
                 self._attempt_ended(event.key, event.outcome, now)
+            case Reported():
+                self._reported(event, now)
+            case Questioned():
+                self._questioned(event, now)
             case Tick():
                 pass
             case Stop():
@@ -217,9 +232,7 @@ class Core:
                 if frame.action == "abort":
                     self._drop(frame.task_id, None, now)
             case TaskUpdated():
-                if self._slot and self._slot.key == (frame.task_id, frame.generation):
-                    self._out.append(Update(self._slot.key, frame))
-                    self._say(f"{frame.task_id}: the task was changed while it is being worked on", frame.task_id)
+                self._updated(frame, now)
             case Drain():
                 self._draining = True
                 self._say(f"draining: no new work ({frame.reason or 'no reason given'})")
@@ -232,7 +245,8 @@ class Core:
 
     def _holding(self) -> tuple[Held, ...]:
         """Name the newest generation of each task in hand; an older one would be dropped together with it."""
-        held = {key.task_id: key.generation for key in sorted(self._parcels) if self._parcels[key].is_result}
+        kept = [key for key in sorted(self._parcels) if not isinstance(self._parcels[key].frame, TaskReleased)]
+        held = {key.task_id: key.generation for key in kept}
         if self._slot and self._slot.dying is not Release.HANDED_BACK:
             held[self._slot.key.task_id] = max(self._slot.key.generation, held.get(self._slot.key.task_id, 0))
         return tuple(Held(task_id=task_id, generation=generation) for task_id, generation in held.items())
@@ -252,8 +266,14 @@ class Core:
             self._send(
                 TaskRecovering(task_id=slot.key.task_id, generation=slot.key.generation, last_status=Stage.ACCEPTED)
             )
-        elif not slot.acked:
+            return
+        if not slot.acked:
             self._accept(slot.key)
+        self._slot = replace(
+            slot,
+            question_due=slot.question_due if slot.question_due == inf else now,
+            progress_due=slot.progress_due if slot.told is None else now,
+        )
 
     def _greet(self, parked: str | None) -> None:
         """Pass a wake check once for each start, after what is still to be said: its program is there."""
@@ -352,6 +372,39 @@ class Core:
         self._persist()
         self._out.append(Start(slot.attempt.assignment))
 
+    # --- while it runs ----------------------------------------------------------------------------------------------
+
+    def _reported(self, event: Reported, now: float) -> None:
+        slot = self._slot
+        if slot is None or slot.key != event.key or slot.dying:
+            return
+        before = slot.told or Reported(event.key)
+        told = Reported(
+            event.key,
+            before.progress if event.progress is None else event.progress,
+            before.note if event.note is None else event.note,
+            before.tokens_used if event.tokens_used is None else event.tokens_used,
+        )
+        self._slot = replace(slot, told=told, progress_due=now)
+
+    def _questioned(self, event: Questioned, now: float) -> None:
+        slot = self._slot
+        if slot is None or slot.key != event.key or slot.dying:
+            return
+        self._slot = replace(slot, question=event.question, question_due=now)
+        if event.question is not None:
+            self._say(f"{slot.key.task_id}: asks: {event.question}", slot.key.task_id)
+
+    def _updated(self, frame: TaskUpdated, now: float) -> None:
+        key, slot = Key(frame.task_id, frame.generation), self._slot
+        if slot is not None and slot.key == key:
+            self._out.append(Update(key, frame))
+            what = "answered" if frame.answer is not None else "changed while it is being worked on"
+            self._say(f"{key.task_id}: {what}; that is beside its packet", key.task_id)
+        elif frame.answer is not None and key in self._parcels and self._parcels[key].is_question:
+            # Nobody is there to go on; the next attempt gets the answer in its packet.
+            self._store(Parcel(key, TaskReleased(task_id=key.task_id, generation=key.generation, unfinished=True)), now)
+
     # --- the end of an attempt --------------------------------------------------------------------------------------
 
     def _attempt_ended(self, key: Key, outcome: Outcome | None, now: float) -> None:
@@ -362,6 +415,8 @@ class Core:
         self._remember_ended(key)
         if outcome is None and slot.dying is None:
             outcome = Failure("the run ended without a word")
+        if isinstance(outcome, Blocked) and slot.dying not in (None, Release.HANDED_BACK):
+            outcome = None  # nobody waits for the answer any more
         if outcome is not None:
             self._store(Parcel(key, _fate(key, outcome)), now)
             self._say(f"{key.task_id}: {_describe(outcome)}", key.task_id, warn=isinstance(outcome, Failure))
@@ -388,6 +443,7 @@ class Core:
 
     def _cancelled(self, key: Key, reason: str, now: float) -> None:
         slot = self._slot
+        self._forget_question(key.task_id, key.generation, reason or "cancelled")
         if slot is not None and slot.next is not None and key_of(slot.next) == key:
             self._slot = replace(slot, next=None)
             self._released(key)
@@ -400,6 +456,7 @@ class Core:
 
     def _drop(self, task_id: str, generation: int | None, now: float) -> None:
         slot = self._slot
+        self._forget_question(task_id, generation, "the hub gave it to somebody else")
         if slot is None or slot.key.task_id != task_id:
             return
         if generation is None or generation == slot.key.generation:
@@ -445,7 +502,15 @@ class Core:
         if frame.status in RESULT_ACKS:
             self._forget(frame.task_id, frame.generation, lambda parcel: parcel.is_result, frame.status)
         elif frame.status == "rejected":
-            self._forget(frame.task_id, frame.generation, lambda parcel: not parcel.is_result, "handed back")
+            self._forget(frame.task_id, frame.generation, _is_hand_back, "handed back")
+        elif frame.status == "blocked":
+            key = self._forget(
+                frame.task_id, frame.generation, lambda parcel: parcel.is_question, "it waits for people"
+            )
+            if key is not None:
+                self._released(key)
+            elif slot is not None and slot.key == (frame.task_id, frame.generation or slot.key.generation):
+                self._slot = replace(slot, question_due=inf)
         elif slot is not None and frame.status == "accepted" and slot.key.task_id == frame.task_id:
             if frame.generation not in (None, slot.key.generation):
                 return
@@ -485,8 +550,11 @@ class Core:
         elif slot is None or slot.key.task_id != key.task_id:
             self._released(key, unfinished=True)
 
-    def _forget(self, task_id: str, generation: int | None, kind: Callable[[Parcel], bool], why: str) -> None:
-        """Forget the parcel that an answer means: the generation it names, else the oldest one said in this session."""
+    def _forget(self, task_id: str, generation: int | None, kind: Callable[[Parcel], bool], why: str) -> Key | None:
+        """Forget the parcel that an answer means: the generation it names, else the oldest one said in this session.
+
+        Return what it was, None when there is no such parcel.
+        """
         for key in sorted(self._parcels):
             parcel = self._parcels[key]
             matches = self._sending[key].sent_here if generation is None else key.generation == generation
@@ -495,7 +563,17 @@ class Core:
                 self._persist()
                 self._out.append(RemoveFiles(key))
                 self._say(f"{task_id}: the hub has it ({why})", task_id, warn=why in NEVER_ACCEPTED)
-                return
+                return key
+        return None
+
+    def _forget_question(self, task_id: str, generation: int | None, why: str) -> None:
+        """Forget a question that the hub does not wait with any more: that generation's, older ones', or any."""
+        for key in [key for key in sorted(self._parcels) if self._parcels[key].is_question and key.task_id == task_id]:
+            if generation is None or key.generation <= generation:
+                del self._parcels[key], self._sending[key]
+                self._persist()
+                self._out.append(RemoveFiles(key))
+                self._say(f"{task_id}: its question is dropped ({why})", task_id, warn=True)
 
     # --- stopping and time ------------------------------------------------------------------------------------------
 
@@ -530,8 +608,13 @@ class Core:
                     self._send_parcel(self._parcels[key], now)
             slot = self._slot
             if slot is not None and self._reports_progress(slot) and now >= slot.progress_due:
-                self._slot = replace(slot, progress_due=now + self._settings.progress_every)
-                self._send(TaskProgress(task_id=slot.key.task_id, generation=slot.key.generation))
+                self._slot = slot = replace(slot, progress_due=now + self._settings.progress_every)
+                self._send(_sign_of_life(slot))
+            if slot is not None and self._reports_progress(slot) and slot.question and now >= slot.question_due:
+                self._slot = replace(slot, question_due=now + self._settings.resend_every)
+                self._send(
+                    TaskBlocked(task_id=slot.key.task_id, generation=slot.key.generation, question=slot.question)
+                )
         self._maybe_exit(now)
 
     def _maybe_exit(self, now: float) -> None:
@@ -568,7 +651,7 @@ class Core:
 
     def _send_parcel(self, parcel: Parcel, now: float) -> None:
         sending = self._sending[parcel.key]
-        if not parcel.is_result and sending.tries >= HAND_BACK_TRIES:
+        if _is_hand_back(parcel) and sending.tries >= HAND_BACK_TRIES:
             del self._parcels[parcel.key], self._sending[parcel.key]
             self._persist()
             return
@@ -598,6 +681,21 @@ class Core:
         self._out.append(Say(text, "warning" if warn else "info", task_id))
 
 
+def _is_hand_back(parcel: Parcel) -> bool:
+    return isinstance(parcel.frame, TaskReleased)
+
+
+def _sign_of_life(slot: _Slot) -> TaskProgress:
+    told = slot.told or Reported(slot.key)
+    return TaskProgress(
+        task_id=slot.key.task_id,
+        generation=slot.key.generation,
+        progress=told.progress,
+        note=told.note,
+        tokens_used=told.tokens_used,
+    )
+
+
 def _fate(key: Key, outcome: Outcome) -> Fate:
     """Return the frame that tells the hub of an outcome (PROTOCOL 1.4)."""
     match outcome:
@@ -617,6 +715,8 @@ def _fate(key: Key, outcome: Outcome) -> Fate:
                 retry_at=outcome.retry_at,
                 output_tail=outcome.output_tail or None,
             )
+        case Blocked():
+            return TaskBlocked(task_id=key.task_id, generation=key.generation, question=outcome.question)
         case _:
             assert_never(outcome)
 
@@ -624,6 +724,8 @@ def _fate(key: Key, outcome: Outcome) -> Fate:
 def _describe(outcome: Outcome) -> str:
     if isinstance(outcome, Success):
         return "done"
+    if isinstance(outcome, Blocked):
+        return f"waits for an answer: {outcome.question}"
     text = f"failed ({outcome.failure_class}): {outcome.error}"
     if outcome.failure_class == "environment":
         return f"{text}; the hub gives this agent no more work until that is mended and this sidecar started again"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from coordinator.wire.frames import TaskAssign
+from coordinator.wire.notify import Herald
 from sidecar.client import Beat, Client
 from sidecar.config import Config, runtime_of
 from sidecar.core import Core, Settings
@@ -35,9 +36,12 @@ from sidecar.events import (
     Tick,
     Update,
 )
+from sidecar.listener import Listener
 from sidecar.outbox import Outbox
+from sidecar.relay import Relay
 from sidecar.runner import Runner, RunSettings
-from sidecar.values import Queue, Stage, key_of
+from sidecar.spool import Spool
+from sidecar.values import Key, Queue, Stage, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +53,18 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 class Daemon:
     """One running sidecar."""
 
-    def __init__(self, config: Config, *, once: bool = False, service: bool = False, beat: Beat | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        once: bool = False,
+        service: bool = False,
+        beat: Beat | None = None,
+        herald: Herald | None = None,
+    ) -> None:
         runtime = config.runtime
+        self._config = config
+        self._herald = herald or Herald()
         self._inbox: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._outbox = Outbox(config.state_dir, config.results_dir)
         self._outbox.prepare()
@@ -76,6 +90,7 @@ class Daemon:
             service=service,
             beat=beat,
         )
+        self._listener = Listener(self._spool, Relay(config), lambda event: self._inbox.put_nowait((0, event)))
         self._settings = Settings(
             resend_every=config.resend_every,
             progress_every=config.progress_every,
@@ -104,6 +119,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
+        self._herald.ready(f"sidecar of {self._config.agent_id} for {self._config.hub_url}")
         code = await self._perform_all(core.handle(restored, time.monotonic()))
         client = asyncio.create_task(self._client.run(), name="client")
         try:
@@ -112,9 +128,12 @@ class Daemon:
             await self._client.flush()
             return code
         finally:
+            self._herald.stopping()
             client.cancel()
             await asyncio.gather(client, return_exceptions=True)
+            await self._listener.attend(None)
             await self._runner.close()
+            await self._herald.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
@@ -145,7 +164,9 @@ class Daemon:
                 self._session = 0
             case Received(frame=TaskAssign() as frame):
                 event = Received(frame, await asyncio.to_thread(self._runtime.refusal, key_of(frame)))
-        return await self._perform_all(core.handle(event, time.monotonic()))
+        code = await self._perform_all(core.handle(event, time.monotonic()))
+        await self._listener.attend(core.working_on)
+        return code
 
     async def _perform_all(self, effects: list[Effect]) -> int | None:
         """Perform effects in order; return an exit code when one of them ends the process."""
@@ -204,6 +225,9 @@ class Daemon:
             else:
                 self._durable = queue
                 return True
+
+    def _spool(self, key: Key) -> Spool:
+        return Spool(self._outbox.folder(key))
 
     def _prune(self) -> None:
         attempt = self._durable.attempt

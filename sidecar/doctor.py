@@ -25,7 +25,7 @@ from sidecar.folder import Folder
 from sidecar.outbox import Outbox
 from sidecar.probing import ask, is_older, login_complaint, version_of
 from sidecar.runner import Runner, RunSettings, without_secrets
-from sidecar.values import Key, Outcome, Success
+from sidecar.values import Blocked, Key, Outcome, Success
 
 #: How long the hub may take to answer, in seconds.
 HUB_WITHIN_S = 10.0
@@ -264,6 +264,8 @@ async def _run(config: Config, outbox: Outbox, task: TaskAssign) -> Outcome | No
 
 def _missed(config: Config, folder: Folder, nonce: str, outcome: Outcome | None) -> str | None:
     """Return what the agent did not do, None when it did everything."""
+    if isinstance(outcome, Blocked):
+        return f"it asked instead of working: {outcome.question}"
     if not isinstance(outcome, Success):
         return outcome.error if outcome is not None else "it was ended"
     edit, run = _demands(config)

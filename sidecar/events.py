@@ -8,6 +8,7 @@ from coordinator.wire.frames import (
     Held,
     TaskAccepted,
     TaskAssign,
+    TaskBlocked,
     TaskComplete,
     TaskFailed,
     TaskProgress,
@@ -61,6 +62,24 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """The agent at work has said how far it is; what it left out is None and stays as it was."""
+
+    key: Key
+    progress: float | None = None
+    note: str | None = None
+    tokens_used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Questioned:
+    """The agent at work has asked something and may wait for the answer; None: it waits for none any more."""
+
+    key: Key
+    question: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -70,7 +89,7 @@ class Stop:
     """Somebody asked this sidecar to end; the second time means at once."""
 
 
-Event = Restored | Opened | Closed | Received | Ended | Tick | Stop
+Event = Restored | Opened | Closed | Received | Ended | Reported | Questioned | Tick | Stop
 
 # --- effects --------------------------------------------------------------------------------------------------------
 
@@ -80,6 +99,7 @@ ToHub = (
     | TaskProgress
     | TaskComplete
     | TaskFailed
+    | TaskBlocked
     | TaskReleased
     | TaskRecovering
     | WakeResult
@@ -131,7 +151,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Keep a change of the task beside its packet."""
+    """Keep a change of the task, or an answer, beside its packet."""
 
     key: Key
     frame: TaskUpdated

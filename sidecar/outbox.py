@@ -21,7 +21,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from coordinator.wire.frames import TaskAssign, TaskComplete, TaskFailed, TaskReleased
+from coordinator.wire.frames import TaskAssign, TaskBlocked, TaskComplete, TaskFailed, TaskReleased
+from sidecar.durable import sync_folder, write_durably
 from sidecar.values import Attempt, Fate, Key, Parcel, Queue, Stage
 
 SCHEMA_VERSION = 1
@@ -30,40 +31,16 @@ FOLDERS_KEPT = 50
 FOLDERS_AGE_S = 30 * 24 * 3600.0
 FOLDERS_BYTES = 2 * 1024**3
 
-_FATES: dict[str, type[TaskComplete] | type[TaskFailed] | type[TaskReleased]] = {
+_FATES: dict[str, type[TaskComplete] | type[TaskFailed] | type[TaskBlocked] | type[TaskReleased]] = {
     "task_complete": TaskComplete,
     "task_failed": TaskFailed,
+    "task_blocked": TaskBlocked,
     "task_released": TaskReleased,
 }
 
 
 class QueueUnreadable(Exception):
     """queue.json is not what this sidecar wrote; the message says why."""
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` so that after any crash it holds the old bytes or the new ones; raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_pid(path: Path) -> None:

@@ -15,7 +15,7 @@ from coordinator.wire.frames import FailureClass
 from sidecar.runtimes import reading
 from sidecar.runtimes.reading import Printed
 from sidecar.runtimes.schema import Definition
-from sidecar.values import Failure, Outcome, Success
+from sidecar.values import Blocked, Failure, Outcome, Success
 
 #: A run that ends without any output within this many seconds never really began: the environment is wrong.
 EARLY_DEATH_S = 10.0
@@ -25,6 +25,8 @@ TAIL_BYTES = 4096
 RESULT_BYTES = 1024 * 1024
 #: Longest error text that is sent, in characters.
 ERROR_CHARS = 4000
+#: Longest question that is sent, in characters; the hub keeps as many.
+QUESTION_CHARS = 8192
 
 _CLASSES: dict[str, FailureClass] = {name: name for name in get_args(FailureClass)}
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -59,7 +61,7 @@ def judge(end: Exit, result: bytes | None, printed: Printed, definition: Definit
         outcome = Failure(f"still running after {end.seconds:.0f} s, killed", "timeout")
     if outcome is None and end.code == 0:
         outcome = reading.succeeded(definition, found, printed)
-    if isinstance(outcome, Success):
+    if isinstance(outcome, Success | Blocked):
         return outcome
     failure = outcome or reading.failed(definition, end.code, found, printed, now) or _without_a_sign(end, definition)
     return replace(
@@ -102,6 +104,8 @@ def read_result(data: bytes, tail: str = "") -> Outcome:
     if not isinstance(raw, dict):
         return Failure("the result file is not a JSON object", output_tail=tail)
     status = raw.get("status")
+    if status == "blocked" and (question := raw.get("question") or raw.get("reason")):
+        return Blocked(str(question)[:QUESTION_CHARS])
     tokens = raw.get("tokens_used")
     if status == "success":
         return Success(_cut(raw), tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None)

@@ -25,12 +25,13 @@ from sidecar.core import STOPPED_DURING_RUN
 from sidecar.events import Ended
 from sidecar.folder import Folder
 from sidecar.outbox import Outbox
-from sidecar.outcome import Exit, clean, judge, read_result
+from sidecar.outcome import QUESTION_CHARS, Exit, clean, judge, read_result
 from sidecar.packet import Packet, build, how_to_report, overhead_tokens
 from sidecar.probing import login_complaint
 from sidecar.runtimes import reading
 from sidecar.runtimes.catalogue import Runtime
-from sidecar.values import Failure, Key, Outcome, Success, key_of
+from sidecar.spool import Spool
+from sidecar.values import Blocked, Failure, Key, Outcome, Success, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,13 @@ class Runner:
         await asyncio.gather(*tasks, *self._announcing, return_exceptions=True)
 
     async def update(self, key: Key, frame: TaskUpdated) -> None:
-        """Keep a change of the task in updates/ beside the packet, and tell a woken agent. Raises OSError."""
+        """Keep a change of the task beside the packet, and tell a woken agent; a repeated one is kept once.
+
+        Raises OSError.
+        """
+        spool = Spool(self._folder(key).path)
+        if not await asyncio.to_thread(spool.update, frame.model_dump(exclude_none=True)):
+            return
         file = await asyncio.to_thread(self._folder(key).update, frame)
         if self.outlives and self._runtime.definition.prompt.by in ("argument", "flag") and key in self._runs:
             text = f"AgentCom task {key.task_id}, attempt {key.generation} was changed: read the file {file}"
@@ -123,7 +130,7 @@ class Runner:
         folder = self._folder(key)
         result = waking.result_of(folder, self._outbox, key) if self.outlives else folder.result()
         if result is None:
-            return None
+            return self._open_question(key)
         return self._completed(key, read_result(result, clean(folder.tail())), assignment)
 
     # --- one attempt ------------------------------------------------------------------------------------------------
@@ -161,6 +168,9 @@ class Runner:
         order = await asyncio.to_thread(self._order, key, assignment)
         if self.outlives:
             outcome = await waking.wait_for(key, order, self._runtime.definition, self._outbox, run.kill)
+            if outcome is None or isinstance(outcome, Failure):
+                question = await asyncio.to_thread(self._open_question, key)
+                outcome = question if question and self._folder(key).result() is None else outcome
             return outcome and await asyncio.to_thread(self._completed, key, outcome, assignment)
         end = await child.run(order, run.kill)
         return await asyncio.to_thread(self._judged, key, end, assignment, run.kill.is_set())
@@ -170,9 +180,18 @@ class Runner:
         result = folder.result()
         if killed:
             # A result that was complete before the kill is still the agent's word.
-            return self._completed(key, read_result(result), assignment) if result and _is_json(result) else None
+            if result and _is_json(result):
+                return self._completed(key, read_result(result), assignment)
+            return self._open_question(key)
+        if result is None and end.code is not None and (question := self._open_question(key)):
+            return question
         now = time.time_ns() // 1_000_000
         return self._completed(key, judge(end, result, folder.printed(), self._runtime.definition, now), assignment)
+
+    def _open_question(self, key: Key) -> Blocked | None:
+        """Return what an attempt that left no result has asked and got no answer to."""
+        question = Spool(self._folder(key).path).open_question()
+        return None if question is None else Blocked(question[:QUESTION_CHARS])
 
     async def _login_complaint(self) -> str | None:
         """Return why the runtime cannot work, by its own word; asked before the first task and then now and then."""
@@ -274,7 +293,9 @@ class Runner:
         }
 
     def _inherited(self) -> dict[str, str]:
-        return without_secrets(os.environ, self._settings.secrets)
+        commands = str(Path(sys.executable).parent)  # where agentcom-report is
+        path = os.pathsep.join((os.environ.get("PATH", os.defpath), commands))
+        return {**without_secrets(os.environ, self._settings.secrets), "PATH": path}
 
     def _completed(self, key: Key, outcome: Outcome, assignment: TaskAssign) -> Outcome:
         """Add to a success what only the sidecar knows: its own cost, and the files of a scratch folder."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from coordinator.wire.frames import FailureClass, TaskAssign, TaskComplete, TaskFailed, TaskReleased
+from coordinator.wire.frames import FailureClass, TaskAssign, TaskBlocked, TaskComplete, TaskFailed, TaskReleased
 
 #: A task's id becomes a folder's name here, so nothing else is ever accepted from a hub.
 TASK_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
@@ -51,8 +51,8 @@ class Attempt:
         return key_of(self.assignment)
 
 
-#: What is sent until the hub answers: a result, or a task handed back.
-Fate = TaskComplete | TaskFailed | TaskReleased
+#: What is sent until the hub answers: a result, a question that ended the run, or a task handed back.
+Fate = TaskComplete | TaskFailed | TaskBlocked | TaskReleased
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,13 @@ class Parcel:
 
     @property
     def is_result(self) -> bool:
-        """False for a task handed back unfinished."""
-        return not isinstance(self.frame, TaskReleased)
+        """Whether the attempt has ended with it, as done or as failed."""
+        return isinstance(self.frame, TaskComplete | TaskFailed)
+
+    @property
+    def is_question(self) -> bool:
+        """Whether the attempt waits with it for an answer; nothing of it runs any more."""
+        return isinstance(self.frame, TaskBlocked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +104,11 @@ class Failure:
     output_tail: str = ""
 
 
-Outcome = Success | Failure
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The run has ended because it cannot go on without an answer."""
+
+    question: str
+
+
+Outcome = Success | Failure | Blocked

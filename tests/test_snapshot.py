@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.hubs import running
 from support.repo import Clone, make_repo
 
 from coordinator import memoir, snapshot
+from coordinator.core.events import Actor
+from coordinator.core.machine import Event
 from coordinator.core.reconciler import Core
 from coordinator.files.observe import Observer
 from coordinator.git.journal import GitStore
@@ -22,6 +25,7 @@ from coordinator.ground import Ground, survey
 from coordinator.hub import Hub
 from coordinator.snapshot import Keeper, Snapshot, is_due
 from coordinator.starting import make_hub
+from coordinator.tasking import Tasking
 
 #: Longest wait for something that must happen at once.
 SOON = 30.0
@@ -317,3 +321,21 @@ async def test_a_hub_that_stops_ends_the_taking(clone: Clone, monkeypatch: pytes
         pid = json.loads(said.read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_tasks_without_files_are_believed_with_a_snapshot_as_without(clone: Clone) -> None:
+    async with running(clone) as hub:
+        counter, by = Tasking(hub), Actor("person", "admin", "admin@agentcom.invalid")
+        for number in range(3):
+            values = {"title": f"made {number}", "metadata": {"n": 1.5}}
+            made = await counter.make(
+                counter.task_id("admin", None), values, by, proposal=number == 1, request="d1g3st"
+            )
+            assert not made.refused
+        assert made.task is not None
+        await counter.word(Event.CANCEL, made.task.id, by, "", None)
+    ground = taken(clone)
+    known = snapshot.read(ground)
+    assert believed(ground, known) == believed(ground, Snapshot())
+    assert known.readings.missed == 0
+    assert sum("tasks/api/" in key for key in known.readings.made.used) == 2

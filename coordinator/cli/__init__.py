@@ -26,10 +26,13 @@ COMMANDS = {
     "compile": ("compile_cmd:command", "Say what committing the saved files would do; anchors and ticks."),
     "reconcile": ("reconcile_cmd:command", "Let the hub look now; say which commit it has observed."),
     "confirm": ("confirm_cmd:command", "Let go on what is held until a person has looked."),
+    "import": ("import_cmd:command", "Take over agents and open tasks of version 1."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
+    "doctor": ("doctor_cmd:command", "Say what is wrong around a hub, and what to do; a bundle for support."),
     "uninstall": ("uninstall_cmd:command", "Take back git settings and hook; keep files and trail."),
     "schema": ("schema_cmd:command", "Print what may stand in a file, for editors."),
+    "dashboard": ("dashboard_cmd:command", "Show the pages of this clone without a hub; make links."),
     "mcp": ("mcp_cmd:command", "Serve these commands to your own agent session (MCP)."),
     "demo": ("demo_cmd:command", "See it work: a fresh repository, a real hub, real sidecars."),
 }

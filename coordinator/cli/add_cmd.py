@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 @click.argument("title")
 @directory_option
 @click.option("--lane", default="ready", show_default=True, help="ready, inbox, someday, or a heading that means one.")
+@click.option("--hub", metavar="URL", help="Let this hub make a task of it, through its HTTP API: no clone is needed.")
 @json_option
-def command(title: str, directory: Path, lane: str, as_json: bool) -> None:
+def command(title: str, directory: Path, lane: str, hub: str | None, as_json: bool) -> None:
     """Add TITLE to BACKLOG.md under a heading of the lane, and commit that line alone.
 
     TITLE may carry what a backlog line may carry: #label !high needs:python depends:t-1.
     """
+    if hub is not None:
+        _elsewhere(title, directory, lane, hub, as_json=as_json)
+        return
     ground = open_ground(directory)
     from coordinator.core.policy import Lane
     from coordinator.files.validate import read_policy
@@ -68,6 +72,34 @@ def command(title: str, directory: Path, lane: str, as_json: bool) -> None:
     click.echo(f"committed {commit[:8]}: {name}:{added.item.line}; {follows}")
     if ground.to_push:
         click.echo(ground.to_push)
+
+
+def _elsewhere(title: str, directory: Path, lane: str, hub: str, *, as_json: bool) -> None:
+    """Let a hub make a task of what would have been a line."""
+    from coordinator.cli.elsewhere import Elsewhere
+    from coordinator.core.policy import Lane, Policy
+
+    policy = Policy()
+    if _meant(lane, policy) is not Lane.READY:
+        fail("--lane and --hub exclude one another: a task without a line has no lane", EXIT_USAGE)
+    item = _edit("# Backlog\n", title, Lane.READY, policy, lane, "BACKLOG.md").item
+    values = {
+        "title": item.title,
+        "description": item.description,
+        "priority": item.priority.word,
+        "labels": item.labels,
+        "needed_capabilities": item.needs,
+        "depends_on": item.depends,
+        "assignee": item.assignee,
+        "repo": item.repo,
+        "base": item.base,
+        "kind": item.kind,
+        "complete_by": item.due,
+        "timeout": f"{item.timeout_s:.3f}s" if item.timeout_s else None,
+        "review": {None: None, True: "required", False: "none"}[item.review],
+    }
+    there = Elsewhere(hub, directory, push=False, as_json=as_json)
+    there.new({key: value for key, value in values.items() if value})
 
 
 def _meant(lane: str, policy: "Policy") -> "Lane":

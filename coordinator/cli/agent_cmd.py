@@ -43,7 +43,8 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
     NAME is the agent's id: lower-case letters, digits and '-'.
     """
     ground = open_ground(directory)
-    from coordinator.files.emitter import quoted
+    from coordinator.core.agent import Token
+    from coordinator.files.agentfile import new_agent, prefix_of
     from coordinator.files.loader import load_agent
     from coordinator.git.person import CannotCommit, NoWorkTree, commit_paths
     from coordinator.place import new_token
@@ -58,12 +59,7 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
         fail(f"{path} is there already: choose another id, or remove that file and commit")
     token = new_token()
     beside = (ground.repo.work_tree / ground.path("agents/agent.schema.json")).is_file()
-    lines = ["# yaml-language-server: $schema=agent.schema.json"] if beside else []
-    lines.append(f"name: {quoted(name or agent_id)}")
-    if words:
-        lines.append(f"capabilities: [{', '.join(quoted(word) for word in words)}]")
-    lines += ["role: agent", "tokens:", f"  - sha256: {digest(token)}", f"    prefix: {token[:8]}"]
-    data = ("\n".join(lines) + "\n").encode()
+    data = new_agent(name or agent_id, words, Token(digest(token), prefix_of(token)), schema_beside=beside)
     read = load_agent(path, data, "", reserved=(ground.branch,))
     if isinstance(read, tuple):
         fail("; ".join(str(problem) for problem in read), EXIT_USAGE)

@@ -19,6 +19,7 @@ _WHY = {
     "added": "new ready items came at once",
     "existing": "items stood there before `agentcom init`",
     "removed": "open tasks would disappear at once",
+    "proposed": "proposed by an agent",
 }
 
 
@@ -28,7 +29,7 @@ _WHY = {
 @directory_option
 @json_option
 def command(show: bool, push: bool, directory: Path, as_json: bool) -> None:
-    """Let go on what is held: too many new lines at once, lines older than init, too many removals at once.
+    """Let go on what is held: too many new lines at once, lines older than init, too many removals, proposals.
 
     Makes one commit on your branch that changes no file and names, in a trailer, the commits that you have looked at.
     """
@@ -92,7 +93,8 @@ def _head(ground: "Ground") -> str | None:
 def _say(held: Sequence[Mapping[str, Any]], titles: Mapping[str, str], coming: "Sequence[Planned]") -> None:
     for batch in held:
         ids = batch["ids"]
-        click.echo(f"source commit {batch['commit'][:10]}: {len(ids)} {_WHY.get(batch['kind'], batch['kind'])}")
+        what = "revision" if batch["kind"] == "proposed" else "source commit"
+        click.echo(f"{what} {batch['commit'][:10]}: {len(ids)} {_WHY.get(batch['kind'], batch['kind'])}")
         print_table([(name, titles.get(name, "")[:70]) for name in ids[:SHOWN]], "  ")
         if len(ids) > SHOWN:
             click.echo(f"  and {len(ids) - SHOWN} more")

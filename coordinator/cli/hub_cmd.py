@@ -1,25 +1,24 @@
-"""``agentcom hub``: run the hub in the foreground."""
+"""``agentcom hub``: run the hub in the foreground, or let the machine run it as a service."""
 
 import os
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail
+from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail, listen_address
+from coordinator.cli.lazy import LazyGroup
 
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        fail(f"--listen {text}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
-    host = host.removeprefix("[").removesuffix("]")
-    return ("127.0.0.1" if host == "localhost" else host), int(port)
+_BELOW = {
+    "install": ("hub_service_cmd:install", "Let the machine run the hub as a service."),
+    "uninstall": ("hub_service_cmd:uninstall", "Stop that service and take it away."),
+}
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("hub")
+@click.group("hub", cls=LazyGroup, lazy=_BELOW, invoke_without_command=True)
 @directory_option
 @click.option(
     "--listen",
@@ -71,14 +70,18 @@ def command(
 
     Stops on Ctrl-C or SIGTERM; agents keep working meanwhile and report to the next hub.
     """
+    if context.invoked_subcommand is not None:
+        _refuse_options(context, context.invoked_subcommand)
+        return
     from coordinator import eventloop, log
     from coordinator.cli.hook_cmd import VARIABLE
     from coordinator.config import find
     from coordinator.listening import Listening, Tls
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
+    from coordinator.wire.notify import Herald
 
     def given(name: str) -> bool:
-        return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
     if (tls_cert is None) != (tls_key is None):
         fail("--tls-cert and --tls-key belong together: give both", EXIT_USAGE)
@@ -86,7 +89,7 @@ def command(
         machine = find(config)
     except CannotStart as error:
         fail(str(error), error.exit_code)
-    host, port = _address(listen if given("listen") else machine.listen or listen)
+    host, port = listen_address(listen if given("listen") else machine.listen or listen)
     tls = None if tls_cert is None or tls_key is None else Tls(tls_cert.absolute(), tls_key.absolute())
     if tls is None and not behind_proxy and not plain:  # these go together: a word about one is a word about all
         tls, behind_proxy, plain = machine.tls, machine.behind_proxy, machine.plain
@@ -101,7 +104,8 @@ def command(
         hook_secret=os.environ.get(VARIABLE) or machine.hook_secret,
     )
     try:
-        eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {options.repo.resolve()}")))
+        where = options.repo.resolve()
+        eventloop.run(serve(options, lambda url: click.echo(f"hub ready at {url} for {where}"), Herald.of()))
         click.echo("hub stopped; agents go on with what they have in hand and report to the next one")
     except CannotStart as error:
         fail(str(error), error.exit_code)
@@ -109,3 +113,11 @@ def command(
         fail(f"stopped: {error}", EXIT_LOCKED)
     except Fatal as error:
         fail(f"stopped, the disk cannot be trusted: {error}", EXIT_FAILED)
+
+
+def _refuse_options(ctx: click.Context, below: str) -> None:
+    """End with one line when options of the hub stand before a command that has its own."""
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        option = {"directory": "repo"}.get(given[0], given[0]).replace("_", "-")
+        fail(f"--{option} before {below}: write options behind it, as `agentcom hub {below} --help` lists", EXIT_USAGE)

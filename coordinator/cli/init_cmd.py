@@ -51,6 +51,7 @@ def equip(directory: Path, *, as_json: bool = False, steps: bool = True) -> None
     """Do it, and say what was done; with ``steps`` also what comes next."""
     from coordinator.files.validate import fates
     from coordinator.git.person import CannotCommit, commit_paths, is_committed, saved_blob
+    from coordinator.git.settings import set_up
 
     directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolves .. and no links
     made = _make_repository(directory)
@@ -74,7 +75,7 @@ def equip(directory: Path, *, as_json: bool = False, steps: bool = True) -> None
         refuse(error)
     if ground.place.read_init() is None:
         ground.place.write_init(ground.source_ref, before)
-    wishes = _set_up_git(ground)
+    wishes = set_up(ground.repo, ground.place.config_made(), ground.place.note_config)
     runs = [fate for fate in fates(top) if fate.runs] if existed else []
     saved_only = existed and not is_committed(ground.repo, name)
     if as_json:
@@ -99,17 +100,6 @@ def equip(directory: Path, *, as_json: bool = False, steps: bool = True) -> None
         click.echo(f"  {name} is saved but not committed, and only commits count: git add {name} && git commit")
     if steps:
         _next_steps(top)
-
-
-def _set_up_git(ground: "Ground") -> "Wishes":
-    """Make the settings that are missing; what is set already, by whomever, stays. What is made is noted first."""
-    from coordinator.git.settings import compare, write
-
-    wishes = compare(ground.repo)
-    if wishes.missing:
-        ground.place.note_config({**ground.place.config_made(), **wishes.missing})
-        write(ground.repo, wishes.missing)
-    return wishes
 
 
 def _say_settings(wishes: "Wishes") -> None:

@@ -78,7 +78,9 @@ def _spec_options(function: Any) -> Any:
 @click.option("--id", "task_id", metavar="ID", help="Its id (default: t- and eight random characters).")
 @_spec_options
 @writing_options
-def new(title: str, task_id: str | None, directory: Path, push: bool, as_json: bool, **options: Any) -> None:
+def new(
+    title: str, task_id: str | None, directory: Path, push: bool, as_json: bool, hub: str | None, **options: Any
+) -> None:
     """Write a new task TITLE into tasks/ID.yaml and commit it.
 
     For most tasks a line in BACKLOG.md is enough: agentcom add.
@@ -87,8 +89,13 @@ def new(title: str, task_id: str | None, directory: Path, push: bool, as_json: b
     from coordinator.core.task import is_id
     from coordinator.files.taskfile import changed, check
 
-    how = How(directory, push, as_json)
+    how = How(directory, push, as_json, hub)
     values = {key: value for key, value in _values({"title": title, **options}).items() if value is not None}
+    if (there := how.elsewhere()) is not None:
+        if task_id is not None:
+            fail("--id and --hub exclude one another: the hub gives the id", EXIT_USAGE)
+        there.new(values)
+        return
     with said_plainly(), _options_named("TITLE"):
         desk = sit_down(how)
         if task_id is not None and not is_id(task_id, *desk.reserved):
@@ -107,15 +114,18 @@ def new(title: str, task_id: str | None, directory: Path, push: bool, as_json: b
 @click.option("--title", metavar="TEXT", help="What is to be done, in one line.")
 @_spec_options
 @writing_options
-def edit(task_id: str, directory: Path, push: bool, as_json: bool, **options: Any) -> None:
+def edit(task_id: str, directory: Path, push: bool, as_json: bool, hub: str | None, **options: Any) -> None:
     """Change keys of task ID in its file, and commit that; an empty text takes a key away.
 
     Without an option the file is opened in $VISUAL or $EDITOR.
     """
     from coordinator import asking
 
-    how = How(directory, push, as_json)
+    how = How(directory, push, as_json, hub)
     values = _values(options)
+    if (there := how.elsewhere()) is not None:
+        there.edit(task_id, values)
+        return
     with said_plainly(), _options_named("--title"):
         desk = sit_down(how)
         task = find(desk, how, task_id, wrong_too=not values)

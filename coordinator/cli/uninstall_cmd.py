@@ -94,12 +94,15 @@ def _left(repo: "Repo") -> list[tuple[str, str]]:
     import shlex
 
     from coordinator.git.run import git
+    from coordinator.services import machine
 
     branches, others = (
         git("for-each-ref", f"--format=%(refname:lstrip={cut})", where, git_dir=repo.common_dir).decode().split()
         for where, cut in (("refs/heads/agentcom/", 2), ("refs/agentcom/", 0))
     )
-    rows = [(f"the trail, branch {name}", f"git branch -D {name}") for name in branches]
+    services = [plan.service.name for plan in machine.services_of(repo.common_dir.resolve())]
+    rows = [(f"the service {name}", f"agentcom hub uninstall --name {name}") for name in services]
+    rows += [(f"the trail, branch {name}", f"git branch -D {name}") for name in branches]
     rows += [(ref, f"git update-ref -d {ref}") for ref in others]
     if remote := git("config", "--get", "agentcom.remote", git_dir=repo.common_dir, check=False).decode().strip():
         rows.append((f"the remote of the hub, {remote}", "git config --unset agentcom.remote"))

@@ -14,14 +14,16 @@ from coordinator.cli.status_cmd import problem_line
 
 if TYPE_CHECKING:
     from coordinator.asking import Ask, Standing
+    from coordinator.cli.elsewhere import Elsewhere
     from coordinator.desk import Desk
     from coordinator.files.problem import Problem
 
 
 def writing_options(function: Any) -> Any:
-    """Add ``--push``, ``--repo`` and ``--json``."""
+    """Add ``--hub``, ``--push``, ``--repo`` and ``--json``: the fields of ``How``."""
+    hub = click.option("--hub", metavar="URL", help="Let this hub write it, through its HTTP API: no clone is needed.")
     push = click.option("--push", "push", is_flag=True, help="Push the branch to its upstream afterwards.")
-    return push(directory_option(json_option(function)))
+    return hub(push(directory_option(json_option(function))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class How:
     directory: Path
     push: bool
     as_json: bool
+    hub: str | None = None
+
+    def elsewhere(self) -> "Elsewhere | None":
+        """Return the hub that shall write, None when a file here is to be written."""
+        from coordinator.cli.elsewhere import Elsewhere
+
+        return Elsewhere(self.hub, self.directory, push=self.push, as_json=self.as_json) if self.hub else None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from coordinator.core.events import (
     Orphan,
     Record,
     Send,
+    Updated,
 )
 from coordinator.core.machine import AGENT, TASK, AgentEvent, AgentState, Event, State
 from coordinator.core.rules import RULES, Cause
@@ -49,6 +50,8 @@ class Step:
         self.memory = memory
         self.now = now
         self.effects: list[Effect] = []
+        #: While an agent speaks outside of its session: who, and what it is answered there.
+        self.aside: tuple[str, list[Message]] | None = None
         #: Set where a circle of dependencies may have opened or closed; looked at once, before work is handed out.
         self.circles_stale = False
 
@@ -211,8 +214,22 @@ class Step:
         self.memory.set_live(agent_id, state=state, **changes)
 
     def take_slot(self, agent_id: str, task: Task, event: AgentEvent) -> None:
-        """Note that a task now keeps this agent busy."""
+        """Note that a task now keeps this agent busy; one that is away finds it when it comes back."""
+        if self.memory.agents[agent_id].live.state is AgentState.OFFLINE:
+            return
         self.move(agent_id, event, slot=task.id, stuck=False, progress=None, note="")
+
+    def tell_owner(self, owner: str, task: Task, changed: dict[str, Any], answer: str | None) -> None:
+        """Tell whoever works on a task what has changed about it, if it listens to that."""
+        agent = self.memory.agents.get(owner)
+        if agent is not None and "updates" in agent.features:
+            self.send(owner, Updated(task.id, task.status.generation, changed, answer))
+
+    def tell_answer(self, owner: str, task: Task) -> None:
+        """Tell the last answer to the attempt in hand, with its number: one that comes again is known by it."""
+        answers = [answer.text for answer in task.status.answers if answer.generation == task.status.generation]
+        if answers:
+            self.tell_owner(owner, task, {"answer_number": len(answers)}, answers[-1])
 
     def free_slot(self, agent_id: str, task_id: str) -> None:
         """Note that this task does not keep the agent busy any more."""
@@ -282,6 +299,9 @@ class Step:
 
     def send(self, agent_id: str, message: Message) -> None:
         """Say something to an agent if it is there."""
+        if self.aside is not None and self.aside[0] == agent_id:
+            self.aside[1].append(message)
+            return
         agent = self.memory.agents.get(agent_id)
         if agent is not None and agent.live.session is not None:
             self.effects.append(Send(agent_id, agent.live.session.id, message))
@@ -308,6 +328,8 @@ class Step:
 
     def tell_of(self, agent_id: str, task: Task) -> None:
         """Note that this session has heard of the current generation."""
+        if self.aside is not None:
+            return
         told = self.memory.agents[agent_id].live.told
         self.memory.set_live(agent_id, told=told | {(task.id, task.status.generation)})
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from coordinator.core.agent import AgentRecord, AgentSpec, Session, Token
+from coordinator.core.guards import Batch
 from coordinator.core.machine import Event
 from coordinator.core.policy import Lane, Policy, RepoTarget
 from coordinator.core.task import Spec, Task
@@ -200,15 +201,62 @@ class Said:
 class Asked:
     """What a person asks of one task directly (not through a file): one row of the table by name.
 
-    ``text`` is the answer, the reviewer's note or the reason; ``merged`` the commit that brought approved work into its
-    base branch.
+    ``text`` is the answer, the reviewer's note or the reason; with a ``generation`` it is meant for that attempt alone.
+    ``merged`` is the commit that brought approved work into its base branch.
     """
 
     event: Event
     task: str
     by: Actor
     text: str = ""
+    generation: int | None = None
     merged: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Somebody wants a new task, without a file. A ``proposal`` is treated as the policy says."""
+
+    spec: Spec
+    by: Actor
+    proposal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """Somebody changes the specification of a task that has no file; ``revision`` is the blob that they had seen.
+
+    ``released``: one that waits for a person's confirmation goes on.
+    """
+
+    spec: Spec
+    by: Actor
+    revision: str
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A word of an agent outside of any session; it names its generation."""
+
+    agent: str
+    word: Accepted | Progress | Complete | Failed | Blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A person has looked at what is held: at the batches of these names, or without a name at all of them."""
+
+    by: Actor
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something asked for by somebody who waits for its outcome, under a ``ticket`` of the shell's."""
+
+    ticket: str
+    what: "Asked | Made | Edited | Spoken | Confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +323,9 @@ class Resumed:
 
 
 Credential = TokenIssued | Invited | TokensRevoked
-Happening = Started | Observed | Connected | Disconnected | Said | Asked | AgentAsked | Credential | Tick | Resumed
+Happening = (
+    Started | Observed | Connected | Disconnected | Said | Asked | Request | AgentAsked | Credential | Tick | Resumed
+)
 
 
 # --- messages to agents (PROTOCOL 1.3); ``generation`` is the attempt spoken of, where it is known -------------------
@@ -407,4 +457,26 @@ class Close:
     code: str
 
 
-Effect = Record | Send | Close
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request: ``refused`` is a code, empty when it was done, and ``text`` says why.
+
+    ``task`` is the task as it stands now. ``ack`` answers an agent's word, ``confirmed`` is what was let go on.
+    """
+
+    refused: str = ""
+    text: str = ""
+    task: Task | None = None
+    ack: AckStatus | None = None
+    confirmed: tuple[Batch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Tell whoever asked what came of it."""
+
+    ticket: str
+    outcome: Outcome
+
+
+Effect = Record | Send | Close | Reply

@@ -23,11 +23,16 @@ class Kind(StrEnum):
     ADDED = "added"
     EXISTING = "existing"
     REMOVED = "removed"
+    PROPOSED = "proposed"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tasks held together: ``commit`` is the source commit that brought the change, and what confirms it by name."""
+    """Tasks held together: ``commit`` is the source commit that brought the change, and what confirms it by name.
+
+    A task that an agent proposed is a batch of its own, named by the blob of its specification: who confirms it has
+    seen just that.
+    """
 
     commit: str
     kind: Kind

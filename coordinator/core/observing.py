@@ -5,11 +5,12 @@ the same observation again changes nothing, and a word that stood there already 
 again.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from coordinator.core import enlisting, guards
 from coordinator.core.acting import Step
-from coordinator.core.events import Actor, Observed, Updated
+from coordinator.core.events import Actor, Observed
 from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.policy import Lane
@@ -46,16 +47,25 @@ def _release(step: Step, seen: Observed) -> frozenset[str]:
     """Let go of what a person has confirmed; return the tasks whose disappearance is confirmed."""
     memory = step.memory
     removed: set[str] = set()
-    for batch in memory.held:
-        if not guards.confirms(seen.confirms, batch):
-            continue
-        if batch.kind is Kind.REMOVED:
-            removed.update(batch.ids)
-        memory.held = tuple(one for one in memory.held if one is not batch)
-        for task in (memory.tasks[name] for name in batch.ids if name in memory.tasks and name in seen.specs):
-            if batch.kind is not Kind.REMOVED and task.status.held:
-                step.apply(Event.HOLD, task, seen.by, what="unheld", held=False, reason=f"confirmed by {seen.by.name}")
+    for batch in memory.waiting():
+        if guards.confirms(seen.confirms, batch):
+            removed |= confirm(step, batch, seen.by, seen.specs.keys())
     return frozenset(removed)
+
+
+def confirm(step: Step, batch: Batch, by: Actor, wanted: Collection[str]) -> frozenset[str]:
+    """Let a batch go that a person has looked at; return the tasks whose disappearance is confirmed by that.
+
+    ``wanted`` are the tasks that people's files ask for.
+    """
+    memory = step.memory
+    memory.held = tuple(one for one in memory.held if one is not batch)
+    if batch.kind is Kind.REMOVED:
+        return frozenset(batch.ids)
+    for task in (memory.tasks[name] for name in batch.ids if name in memory.tasks):
+        if task.status.held and (task.id in wanted or batch.kind is Kind.PROPOSED):
+            step.apply(Event.HOLD, task, by, what="unheld", held=False, reason=f"confirmed by {by.name}")
+    return frozenset()
 
 
 def _keep_what_waits(step: Step, seen: Observed) -> None:
@@ -99,14 +109,19 @@ def _take_away(step: Step, seen: Observed, open_before: int, confirmed: frozense
     memory = step.memory
     waiting = {name for batch in memory.held if batch.kind is Kind.REMOVED for name in batch.ids}
     absent = memory.wanted - seen.specs.keys() - seen.undecided
-    gone = [name for name in sorted(absent - waiting) if _open(step, name) and not memory.tasks[name].status.orphaned]
+    gone = [name for name in sorted(absent - waiting) if _open(step, name) and _by_people(memory.tasks[name])]
     doubtful = [name for name in gone if name not in confirmed and not memory.tasks[name].status.held]
     if guards.too_many_removed(len(doubtful), open_before) and not seen.confirmed:
         memory.held += (Batch(seen.commit, Kind.REMOVED, tuple(doubtful)),)
         waiting.update(doubtful)
     for name in (name for name in gone if name not in waiting):
-        _gone(step, seen, memory.tasks[name])
+        gone_for(step, memory.tasks[name], seen.people.get(name, seen.by))
     return frozenset(waiting)
+
+
+def _by_people(task: Task) -> bool:
+    """Tell whether a task stands in a file of people, as far as is known: only then can it disappear from there."""
+    return task.spec.origin is not Origin.API and not task.status.orphaned
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -120,17 +135,18 @@ def _task(step: Step, seen: Observed, spec: Spec, *, held: bool) -> None:
     if task is None:
         if spec.id in step.memory.closed:
             return
-        step.create(_born(step, spec, by, lane, position, held=held), by)
+        step.create(born(step, spec, by, lane, position, held=held), by)
     elif (task.lane, task.position) != (lane, position):
         step.memory.put(evolve(task, lane=lane, position=position))
         step.refresh(step.memory.tasks[spec.id])
     if task is not None and task.status.orphaned:
         step.apply(Event.PUT_BACK, task, by, reason="it is wanted again")
-    _edited(step, spec, by)
+    edited(step, spec, by)
     _words(step, before, spec, by)
 
 
-def _born(step: Step, spec: Spec, by: Actor, lane: Lane, position: int, *, held: bool) -> Task:
+def born(step: Step, spec: Spec, by: Actor, lane: Lane = Lane.READY, position: int = 0, *, held: bool = False) -> Task:
+    """Return a task that somebody asks for now."""
     status = Status(
         created_at=step.now.wall,
         created_by=by.name,
@@ -142,7 +158,8 @@ def _born(step: Step, spec: Spec, by: Actor, lane: Lane, position: int, *, held:
     return Task(spec, status, lane, position)
 
 
-def _edited(step: Step, spec: Spec, by: Actor) -> None:
+def edited(step: Step, spec: Spec, by: Actor, *, released: bool = False) -> None:
+    """Take a changed specification over; ``released``: it waits no longer for a person's confirmation."""
     task = step.memory.tasks[spec.id]
     if task.finished:
         step.memory.later[spec.id] = spec  # it keeps the words under which it ended, until a rerun
@@ -163,11 +180,11 @@ def _edited(step: Step, spec: Spec, by: Actor) -> None:
     else:
         what = "spec_edited"
     event = Event.HOLD if only_hold else Event.SPEC_EDITED
-    explicit = False if what == "taken_over" and task.status.held else None
+    explicit = False if (released or what == "taken_over") and task.status.held else None
     after = step.apply(event, task, by, what=what, spec=spec, held=explicit, reason=task.status.reason)
     owner = task.status.assigned_to
     if after is not None and changed and owner is not None:
-        _tell_owner(step, owner, task, changed, None)
+        step.tell_owner(owner, task, changed, None)
 
 
 def _changes(before: Spec, after: Spec) -> dict[str, Any]:
@@ -175,15 +192,11 @@ def _changes(before: Spec, after: Spec) -> dict[str, Any]:
     return {name: getattr(after, name) for name in _TOLD if getattr(before, name) != getattr(after, name)}
 
 
-def _tell_owner(step: Step, owner: str, task: Task, changed: dict[str, Any], answer: str | None) -> None:
-    agent = step.memory.agents.get(owner)
-    if agent is not None and "updates" in agent.features:
-        step.send(owner, Updated(task.id, task.status.generation, changed, answer))
-
-
 def _words(step: Step, before: Spec, spec: Spec, by: Actor) -> None:
     """Act on the words that a specification says now and did not say before."""
     task = step.memory.tasks[spec.id]
+    if task.status.deleted:
+        return
     if spec.rerun > task.status.rerun:
         step.apply(Event.RERUN, task, by, spec=spec, reason=f"rerun {spec.rerun} asked by {by.name}")
         task = step.memory.tasks[spec.id]
@@ -233,7 +246,7 @@ def answer(step: Step, task: Task, by: Actor, text: Answer) -> None:
     if task.state is State.BLOCKED:
         step.take_slot(owner, after, AgentEvent.ANSWER)
     if current and task.state in (State.BLOCKED, State.WORKING):
-        _tell_owner(step, owner, after, {}, text.text)
+        step.tell_answer(owner, after)
 
 
 def decide(step: Step, task: Task, by: Actor, decision: Decision, merged: str | None = None) -> None:
@@ -247,9 +260,8 @@ def decide(step: Step, task: Task, by: Actor, decision: Decision, merged: str | 
     step.apply(event, task, by, decision=decision, merged=merged, reason=reason)
 
 
-def _gone(step: Step, seen: Observed, task: Task) -> None:
+def gone_for(step: Step, task: Task, by: Actor) -> None:
     """End what nobody wants any more (DESIGN 4: cancel, orphaned)."""
-    by = seen.people.get(task.id, seen.by)
     if task.spec.origin is Origin.FILE:
         cancel(step, task, by, f"{task.spec.where or task.id} was deleted")
     elif task.spec.origin is Origin.BACKLOG and not task.status.orphaned:

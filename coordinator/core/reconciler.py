@@ -4,9 +4,10 @@
 stands in ``words``, what an observation means in ``observing``, how anything changes in ``acting``. No I/O, no clock.
 """
 
+from collections.abc import Iterable
 from typing import assert_never
 
-from coordinator.core import enlisting, observing, words
+from coordinator.core import enlisting, making, observing, words
 from coordinator.core.acting import Step
 from coordinator.core.agent import AgentRecord, AgentSpec, Session
 from coordinator.core.events import (
@@ -21,6 +22,8 @@ from coordinator.core.events import (
     Happening,
     Invited,
     Observed,
+    Reply,
+    Request,
     Resumed,
     Said,
     Started,
@@ -30,9 +33,9 @@ from coordinator.core.events import (
 )
 from coordinator.core.guards import Batch
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
-from coordinator.core.scheduler import Why, find_cycles, why
+from coordinator.core.scheduler import Why, find_cycles, why, whys
 from coordinator.core.state import Memory
-from coordinator.core.task import Answer, Decision, End, Task
+from coordinator.core.task import End, Spec, Task
 from coordinator.core.timers import Key, Now
 from coordinator.core.values import evolve
 
@@ -71,6 +74,10 @@ class Core:
         """Name what the last observation wanted, so that what is gone from the next one is noticed."""
         self.memory.wanted = ids
 
+    def restore_later(self, spec: Spec) -> None:
+        """Name the words that are in force once a finished task in memory runs again."""
+        self.memory.later[spec.id] = spec
+
     def restore_held(self, batches: tuple[Batch, ...]) -> None:
         """Name what waits for a person's confirmation."""
         self.memory.held = batches
@@ -78,6 +85,10 @@ class Core:
     def why(self, task: Task, now: Now) -> Why | None:
         """Return why a queued task is not being worked on, None when it is not queued."""
         return why(self.memory, task, now)
+
+    def whys(self, tasks: Iterable[Task], now: Now) -> dict[str, Why]:
+        """Return why each queued one of these tasks is not being worked on, by id."""
+        return whys(self.memory, tasks, now)
 
     def next_due(self, now: Now) -> float | None:
         """Return the monotonic instant of the next timer, None when nothing is due ever."""
@@ -107,7 +118,9 @@ class Core:
                 if agent is not None and agent.live.session is not None and agent.live.session.id == event.session:
                     words.hear(step, event.agent, event.word)
             case Asked():
-                _asked(step, event)
+                making.ask(step, event)
+            case Request():
+                step.effects.append(Reply(event.ticket, making.answer(step, event.what)))
             case AgentAsked():
                 _agent_asked(step, event)
             case TokenIssued() | Invited() | TokensRevoked():
@@ -236,31 +249,6 @@ def _disconnected(step: Step, agent_id: str, session_id: str) -> None:
 
 
 # --- people ----------------------------------------------------------------------------------------------------------
-
-
-def _asked(step: Step, event: Asked) -> None:
-    task = step.memory.tasks.get(event.task)
-    if task is None:
-        return
-    generation = task.status.generation
-    match event.event:
-        case Event.CANCEL:
-            observing.cancel(step, task, event.by, event.text or f"cancelled by {event.by.name}")
-        case Event.DONE_BY_HAND:
-            observing.done_by_hand(step, task, event.by, event.text or f"done by {event.by.name}")
-        case Event.DELETED:
-            reason = f"deleted by {event.by.name}"
-            step.apply(Event.DELETED, task, event.by, tell=reason, end=End.CANCELLED, reason=reason)
-        case Event.ANSWER:
-            observing.answer(step, task, event.by, Answer(generation, event.text))
-        case Event.APPROVED | Event.CHANGES_ASKED:
-            approve = event.event is Event.APPROVED
-            observing.decide(step, task, event.by, Decision(generation, approve, event.text), event.merged)
-        case Event.RERUN:
-            spec = step.memory.later.get(task.id)
-            step.apply(Event.RERUN, task, event.by, spec=spec, reason=f"rerun asked by {event.by.name}")
-        case _:
-            raise ValueError(f"{event.event} is not for people to ask")
 
 
 def _agent_asked(step: Step, event: AgentAsked) -> None:

@@ -264,7 +264,9 @@ def record_answer(task: Task, cause: Cause) -> Task:
 
 
 def answer_blocked(task: Task, cause: Cause) -> Task:
-    answered = record_answer(task, cause)
+    answered = task
+    if cause.answer is not None:  # also one in the same words as before: it is another question
+        answered = evolve(task, status=evolve(task.status, answers=(*task.status.answers, cause.answer)))
     if cause.keeps_slot:
         return evolve(answered, status=evolve(answered.status, status=State.WORKING, question=None))
     return _queued(answered, cause, preferred=task.status.assigned_to)

@@ -84,9 +84,32 @@ def why(memory: Memory, task: Task, now: Now) -> Why | None:
     """Return why a queued task is not being worked on; None for a task in any other state."""
     if task.state is not State.QUEUED:
         return None
-    found = hindrance(memory, task, now) or _limit(memory, task.spec.repo)
-    if found is not None:
-        return found
+    return hindrance(memory, task, now) or _nobody(memory, task)
+
+
+def whys(memory: Memory, tasks: Iterable[Task], now: Now) -> dict[str, Why]:
+    """Return why each queued one of these tasks waits, by id; what looks alike to every agent is judged once."""
+    found: dict[str, Why] = {}
+    alike: dict[tuple[object, ...], Why] = {}
+    for task in tasks:
+        if task.state is not State.QUEUED:
+            continue
+        reason = hindrance(memory, task, now)
+        if reason is None:
+            spec = task.spec
+            asked = (spec.needed_capabilities, spec.assignee, task.status.excluded, spec.repo)
+            reason = alike.get(asked)
+            if reason is None:
+                reason = alike[asked] = _nobody(memory, task)
+        found[task.id] = reason
+    return found
+
+
+def _nobody(memory: Memory, task: Task) -> Why:
+    """Return why no agent takes a task that may run: of the task only its bucket matters."""
+    full = _limit(memory, task.spec.repo)
+    if full is not None:
+        return full
     pin = task.spec.assignee
     able = list(memory.able(frozenset(task.spec.needed_capabilities)))
     if pin is not None:

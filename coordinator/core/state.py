@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Live
-from coordinator.core.guards import Batch
+from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentState, State
 from coordinator.core.policy import Policy
 from coordinator.core.queue import ReadyQueue
-from coordinator.core.task import Spec, Task
+from coordinator.core.task import Origin, Spec, Task
 from coordinator.core.timers import Timers
 from coordinator.core.values import evolve
 
@@ -111,6 +111,12 @@ class Memory:
 
     def open_tasks(self) -> Iterable[Task]:
         return (task for task in self.tasks.values() if task.open)
+
+    def waiting(self) -> tuple[Batch, ...]:
+        """Return all that waits for a person's confirmation: what is held, and what agents proposed."""
+        proposed = (task for task in self.open_tasks() if task.status.held and task.spec.origin is Origin.API)
+        batches = (Batch(task.spec.blob, Kind.PROPOSED, (task.id,)) for task in proposed)
+        return (*self.held, *sorted(batches, key=lambda batch: batch.ids))
 
     @property
     def in_hand_total(self) -> int:

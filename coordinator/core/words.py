@@ -516,7 +516,14 @@ def _recovering(step: Step, speech: _Speech, word: Recovering) -> None:
     if after is None:
         step.send(speech.agent, Reassign(word.task, speech.generation))
     else:
-        step.send(speech.agent, Continue(word.task, after.status.generation))
+        _go_on(step, speech.agent, after)
+
+
+def _go_on(step: Step, agent_id: str, task: Task) -> None:
+    """Let an agent go on; an answer that may have been lost with its last session is said again."""
+    step.send(agent_id, Continue(task.id, task.status.generation))
+    if task.state is State.WORKING:
+        step.tell_answer(agent_id, task)
 
 
 def _reported(step: Step, speech: _Speech, word: Reported) -> None:
@@ -529,7 +536,7 @@ def held(step: Step, agent_id: str, task_id: str, generation: int) -> bool:
     speech = _speech(step, agent_id, task_id, generation)
     after = _come_back(step, speech)
     if after is not None:
-        step.send(agent_id, Continue(task_id, generation))
+        _go_on(step, agent_id, after)
         return True
     step.send(agent_id, Cancelled(task_id, generation, "not yours any more"))
     return False

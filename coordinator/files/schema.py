@@ -326,7 +326,7 @@ class PolicyFile(Model):
     default_repo: Name | None = _key("The name of the repository of a task that names none.", None)
     limits: LimitsPart | None = _key("How many tasks run at once.", None)
     suspend: Bool = _key("true: nothing new starts.", False)
-    proposals: Proposals = _key("What happens to tasks that agents propose. No effect yet.", "hold")
+    proposals: Proposals = _key("What becomes of tasks that agents propose: held for a person, run, refused.", "hold")
     review: ReviewsWord = _key("Whose results a person approves, where the task does not say.", Reviews.WITH_REPO)
 
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from coordinator.git.message import EPOCH, parse_trailers
 from coordinator.git.objects import CommitObject, as_commits, read_commits, read_headers, read_objects
 from coordinator.git.parts import Layout
-from coordinator.git.repo import Repo, read_ref
+from coordinator.git.repo import Repo, is_ancestor, read_ref
 from coordinator.git.run import git
 from coordinator.git.slips import BY_HUB
 
 _TASK_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+#: Events that bring another specification.
+_EDITS = frozenset({"created", "spec_edited", "taken_over", "rerun", "answered", "changes_asked", "held", "unheld"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,83 @@ def log(
     else:
         return ()
     return tuple(_record(commit) for commit in commits if EPOCH in parse_trailers(commit.message))[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records are asked for; None is no condition. Times are ms since the epoch, both ends included.
+
+    ``before`` is a commit: only what came before it.
+    """
+
+    agent: str | None = None
+    event: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    before: str | None = None
+
+
+def search(repo: Repo, ref: str, wanted: Wanted, limit: int) -> tuple[Record, ...]:
+    """Return at most ``limit`` commits of the hub that are wanted, newest first; git looks no further than it must.
+
+    Empty when the ref does not exist, or where ``before`` is no commit of it. Raises GitError.
+    """
+    tip = read_ref(repo, ref)
+    if tip is None or limit < 1 or not all(_WORD.fullmatch(word) for word in (wanted.agent, wanted.event) if word):
+        return ()
+    how = [f"-n{limit}"]
+    if wanted.agent is not None:
+        how.append(f"--grep=^Agentcom-Agent: {wanted.agent}$")
+    if wanted.event is not None:
+        how.append(f"--grep=^Agentcom-Event: {wanted.event}$")
+    if wanted.since_ms is not None:
+        how.append(f"--since=@{wanted.since_ms // 1000}")
+    if wanted.until_ms is not None:
+        how.append(f"--until=@{wanted.until_ms // 1000}")
+    start = tip if wanted.before is None else _parent(repo, wanted.before, tip)
+    if start is None:
+        return ()
+    out = git("log", *BY_HUB, *how, "--format=%H", start, git_dir=repo.common_dir)
+    return tuple(_record(commit) for commit in read_commits(repo.common_dir, out.decode().split()))
+
+
+def _parent(repo: Repo, oid: str, tip: str) -> str | None:
+    """Return what came just before a commit of the branch, None where it is none, or the first."""
+    known = read_headers(repo.common_dir, [oid]) if _OID.fullmatch(oid) else [None]
+    if known[0] is None or known[0][1] != "commit" or not is_ancestor(repo, oid, tip):
+        return None
+    (commit,) = read_commits(repo.common_dir, [oid])
+    return commit.parents[0] if commit.parents else None
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What a task's specification said as of one commit of its history: ``path`` is where, ``text`` what."""
+
+    commit: str
+    path: str
+    text: str
+
+
+def editions(repo: Repo, records: Sequence[Record], root: str = ".") -> tuple[Edition, ...]:
+    """Return the specification of a task as of each of these records that changed it, oldest first.
+
+    A person's file counts before one of the hub. Raises GitError.
+    """
+    changed = [record for record in reversed(records) if record.task and record.event in _EDITS]
+    layout = Layout.of(root)
+    places = ("tasks", "tasks/backlog", "tasks/api")
+    names = [f"{one.commit}:{layout.path(f'{place}/{one.task}.yaml')}" for one in changed for place in places]
+    found = read_objects(repo.common_dir, names) if names else []
+    said = []
+    for number, record in enumerate(changed):
+        for at in range(number * len(places), (number + 1) * len(places)):
+            blob = found[at]
+            if blob is not None and blob.type == "blob":
+                path = names[at].partition(":")[2]
+                said.append(Edition(record.commit, path, blob.data.decode("utf-8", "replace")))
+                break
+    return tuple(said)
 
 
 @dataclass(frozen=True, slots=True)

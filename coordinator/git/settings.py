@@ -5,7 +5,7 @@ else. Such a value stays. The hub itself needs none of this, because it passes i
 for the git of people, which would pack beside the hub or leave their commits to the disk's mercy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,18 @@ def write(repo: Repo, values: Mapping[str, str]) -> None:
     """Set values in the repository's own configuration. Raises GitError."""
     for key, value in values.items():
         git_as_person("config", "--local", key, value, cwd=_top(repo))
+
+
+def set_up(repo: Repo, made: Mapping[str, str], note: Callable[[Mapping[str, str]], None]) -> Wishes:
+    """Make the settings that are missing; what is set already, by whomever, stays. Raises GitError.
+
+    ``made`` are those that were made here before; all of them are noted before git is told.
+    """
+    wishes = compare(repo)
+    if wishes.missing:
+        note({**made, **wishes.missing})
+        write(repo, wishes.missing)
+    return wishes
 
 
 def take_back(repo: Repo, ours: Mapping[str, str]) -> Mapping[str, str]:

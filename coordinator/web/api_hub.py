@@ -22,6 +22,8 @@ class Whole(Protocol):
 
     def problem_list(self) -> list[dict[str, Any]]: ...
 
+    def default_repo(self) -> str | None: ...
+
 
 def blueprint(view: Whole, bridge: Bridge) -> Blueprint:
     """Return the routes."""
@@ -54,5 +56,15 @@ def blueprint(view: Whole, bridge: Bridge) -> Blueprint:
             return {"schema_version": SCHEMA_VERSION, **await view.reconcile()}
 
         return jsonify(bridge.ask(look))
+
+    @api.get("/config/default-repo")
+    @requires(Role.READER)
+    @described("Where tasks are worked on that name no repository", {200: answers.DefaultRepo})
+    def default_repo() -> Response:
+        async def read() -> str | None:
+            return view.default_repo()
+
+        name = bridge.ask(read)
+        return jsonify(default_repo=name, configured=name is not None)
 
     return api

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
 import uvicorn
@@ -61,7 +61,8 @@ class PushHook(Protocol):
 class Port:
     """The ASGI application. ``not_ready`` says why the hub cannot work now, None when it can.
 
-    ``proxied``: every request comes through a proxy, which says for whom it asks.
+    ``proxied``: every request comes through a proxy, which says for whom it asks. ``native`` are further
+    paths that are answered here and not by a worker.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Port:
         proxied: bool = False,
         meter: Meter | None = None,
         hook: PushHook | None = None,
+        native: Mapping[str, Native] | None = None,
     ) -> None:
         self._sockets = sockets
         self._pages = WSGIMiddleware(_terminated(flask), workers=WORKERS)  # type: ignore[arg-type]
@@ -85,6 +87,7 @@ class Port:
         self._meter = meter
         self._hook = hook
         self._intake = Intake()
+        self._native = native or {}
 
     async def __call__(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
         if scope["type"] == "lifespan":
@@ -147,6 +150,8 @@ class Port:
                 await say_bytes(transmit, 200, about, text)
             case "/hooks/git" if self._hook is not None:
                 await self._hook.serve(scope, receive, transmit)
+            case path if path in self._native:
+                await self._native[path](scope, receive, transmit)
             case _:
                 await self._page(scope, receive, transmit)
 

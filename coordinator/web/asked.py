@@ -3,7 +3,7 @@
 It knows shapes only; what the request means is the view's business.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as Late
 from typing import Any, TypeVar
 
@@ -42,10 +42,28 @@ class Wrong(Exception):
         super().__init__(str(body))
 
 
-def body(model: type[M]) -> M:
-    """Return the body of the request. Raises Wrong: 400 without JSON or a needed field, 422 for wrong values."""
+class Mistaken(Wrong):
+    """Fields of the body cannot be kept as they are: for each its name, what is wrong, and what to do."""
+
+    def __init__(self, mistakes: Iterable[tuple[str, str, str]], names: Mapping[str, str] | None = None) -> None:
+        """``names`` maps fields to what the body calls them."""
+        self.mistakes = tuple(mistakes)
+        called = {} if names is None else names
+        errors = [
+            {"field": called.get(field, field), "error": "not_allowed", "detail": ", ".join(filter(None, (what, hint)))}
+            for field, what, hint in self.mistakes
+        ]
+        super().__init__(422, {"error": "validation_failed", "errors": errors})
+
+
+def body(model: type[M], *, optional: bool = False) -> M:
+    """Return the body of the request; one that is ``optional`` may be missing.
+
+    Raises Wrong: 400 without JSON or a needed field, 422 for wrong values.
+    """
+    data = request.get_data()
     try:
-        said = plain.read_flat(request.get_data())
+        said = {} if optional and not data.strip() else plain.read_flat(data)
     except ValueError:
         said = None
     if not isinstance(said, dict):

@@ -55,6 +55,7 @@ class Described:
     summary: str
     answers: Mapping[int, type[BaseModel] | tuple[type[BaseModel]] | None]
     takes: type[BaseModel] | None = None
+    needs_body: bool = True
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     headers: tuple[str, ...] = ()
 
@@ -64,17 +65,24 @@ def described(
     answers: Mapping[int, type[BaseModel] | tuple[type[BaseModel]] | None],
     *,
     takes: type[BaseModel] | None = None,
+    needs_body: bool = True,
     query: Mapping[str, Mapping[str, Any]] | None = None,
     headers: tuple[str, ...] = (),
 ) -> Callable[[V], V]:
     """Declare what a Flask view is for, takes and gives; see ``Described``."""
-    about = Described(summary, answers, takes, query or {}, headers)
+    about = Described(summary, answers, takes, needs_body, query or {}, headers)
 
     def declare(view: V) -> V:
         view.about = about  # type: ignore[attr-defined]
         return view
 
     return declare
+
+
+def for_people(view: V) -> V:
+    """Declare that a Flask view answers people with a page: it is no part of the API."""
+    view.for_people = True  # type: ignore[attr-defined]
+    return view
 
 
 def document(app: Flask, version: str) -> dict[str, Any]:
@@ -99,6 +107,8 @@ def document(app: Flask, version: str) -> dict[str, Any]:
 
 def _routes(app: Flask) -> Iterator[tuple[str, str, Rule, Described]]:
     for method, path, rule, view in declared(app):
+        if getattr(view, "for_people", False):
+            continue
         about = getattr(view, "about", None)
         if rule is None or about is None:
             raise ValueError(f"{method} {path} is not described")
@@ -126,7 +136,7 @@ def _operation(method: str, path: str, rule: Rule, about: Described) -> dict[str
     if not rule.public:
         said |= {"security": [{"token": []}], "x-role": rule.word}
     if about.takes is not None:
-        said["requestBody"] = {"required": True, "content": _json(about.takes)}
+        said["requestBody"] = {"required": about.needs_body, "content": _json(about.takes)}
     given = {**_refusals(rule, about, parts=bool(parts)), **about.answers}
     for status in sorted(given):
         answer: dict[str, Any] = {"description": _PHRASES[status]}

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from coordinator.core.agent import PARKED_FOR_GOOD, Agent
+from coordinator.core.guards import Batch
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
-from coordinator.core.task import Task
+from coordinator.core.task import Priority, Task
 from coordinator.core.timers import rfc3339
 
+DEAD_LETTER = "dead_letter"
 #: How version 1 named the states (DECISIONS 21).
 LEGACY_STATUS: Mapping[State, str] = {
     State.QUEUED: "queued",
@@ -20,9 +22,9 @@ LEGACY_STATUS: Mapping[State, str] = {
     State.BLOCKED: "assigned",
     State.IN_REVIEW: "assigned",
     State.DONE: "completed",
-    State.FAILED: "dead_letter",
-    State.REJECTED: "dead_letter",
-    State.CANCELLED: "dead_letter",
+    State.FAILED: DEAD_LETTER,
+    State.REJECTED: DEAD_LETTER,
+    State.CANCELLED: DEAD_LETTER,
 }
 _STATE = ("agent_id", "name", "fsm_state", "current_task_id", "capabilities", "flags", "connected_at",
           "done_session", "tokens_session")  # fmt: skip
@@ -62,12 +64,19 @@ def task_json(task: Task, why: Why | None) -> dict[str, Any]:
         "retry_count": status.retry_count,
         "max_retries": status.max_retries,
         "rerun": status.rerun,
+        "preferred": status.preferred,
         "excluded": list(status.excluded),
+        "hold": spec.hold,
+        "held": status.held,
         "reason": status.reason,
         "question": status.question,
         "merged": status.merged,
         "orphaned": status.orphaned,
         "spec": status.spec,
+        "revision": spec.blob,
+        "answers": [{"generation": one.generation, "text": one.text} for one in status.answers],
+        "reviews": [{"generation": one.generation, "approve": one.approve, "note": one.note} for one in status.reviews],
+        "orphans": list(status.orphans),
         "result": None if status.result is None else dict(status.result),
         "attempts": [
             {"generation": a.generation, "agent": a.agent, "end": str(a.end), "reason": a.reason}
@@ -80,7 +89,14 @@ def task_json(task: Task, why: Why | None) -> dict[str, Any]:
         shown[name] = None if value is None else rfc3339(value)
         shown[f"{name}_ms"] = value
     shown["deadline"] = None if spec.deadline is None else rfc3339(spec.deadline)
+    shown["deadline_ms"] = spec.deadline
+    shown["timeout_s"] = spec.timeout_s
     return shown
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    """Return tasks that are held together."""
+    return {"commit": batch.commit, "kind": str(batch.kind), "ids": list(batch.ids)}
 
 
 def why_json(why: Why | None) -> dict[str, Any] | None:
@@ -144,9 +160,29 @@ def matches(task: Task, wanted: Mapping[str, str]) -> bool:
     return not status.deleted and all(test(wanted[name]) for name, test in tests.items() if name in wanted)
 
 
+#: What a list is ordered by; the id is last, so that no two tasks are alike.
+Place = tuple[int, int, int, int, str]
+
+
+def place_of(task: Task) -> Place:
+    """Return where a task stands in a list: by the order of the queue, the open ones first."""
+    return int(task.finished), int(task.spec.priority), task.status.created_at, task.position, task.id
+
+
 def in_order(tasks: Iterable[Task]) -> list[Task]:
-    """Return tasks as people expect a list: by the order of the queue, the open ones first."""
-    return sorted(
-        tasks,
-        key=lambda task: (task.finished, int(task.spec.priority), task.status.created_at, task.position, task.id),
-    )
+    """Return tasks as people expect a list."""
+    return sorted(tasks, key=place_of)
+
+
+def counts_json(tasks: Iterable[Task]) -> dict[str, Any]:
+    """Return how many tasks there are: by state, the queued ones by priority, and those that ended without success."""
+    by_status = dict.fromkeys((str(state) for state in State), 0)
+    by_priority = {str(int(priority)): 0 for priority in Priority}
+    dead = 0
+    for task in tasks:
+        if task.status.deleted:
+            continue
+        by_status[str(task.state)] += 1
+        by_priority[str(int(task.spec.priority))] += task.state is State.QUEUED
+        dead += LEGACY_STATUS[task.state] == DEAD_LETTER
+    return {"by_status": by_status, "by_priority": by_priority, "dead_letter": dead}

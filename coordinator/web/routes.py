@@ -14,6 +14,7 @@ from coordinator.web import (
     api_hub,
     api_messages,
     api_schemas,
+    api_task_words,
     api_tasks,
     api_tokens,
 )
@@ -32,6 +33,7 @@ class Register(api_tokens.Registry, api_agents.Wishes, Protocol):
 def all_routes(
     view: View,
     registry: Register,
+    tasking: api_task_words.Counter,
     postroom: Postroom,
     agents: Mapping[str, Agent],
     now: Callable[[], Now],
@@ -43,6 +45,7 @@ def all_routes(
         api_schemas.blueprint(version),
         api_hub.blueprint(view, bridge),
         api_tasks.blueprint(view, bridge),
+        api_task_words.blueprint(tasking, bridge),
         api_agents.blueprint(view, registry, agents, bridge),
         api_tokens.blueprint(registry, bridge),
         api_messages.blueprint(postroom, bridge),

@@ -226,6 +226,34 @@ class HubStatus(Versioned):
     problems: list[dict[str, Any]]
 
 
+class Standing(Answer):
+    """How the whole stands: the one sentence, and each condition as code, level, text and hint."""
+
+    status: Literal["ok", "warning", "critical"]
+    sentence: str
+    conditions: list[dict[str, Any]]
+
+
+class Throughput(Answer):
+    """The last 60 minutes; times in ms."""
+
+    completed_last_hour: int
+    avg_completion_ms: int | None
+    total_tokens_hour: int
+
+
+class DashboardState(Versioned):
+    """The first page of the dashboard; ``timestamp`` in ms, ``uptime_ms`` null where a clone answers without a hub."""
+
+    uptime_ms: int | None
+    timestamp: int
+    health: Standing
+    agents: list[dict[str, Any]]
+    queue: "TaskCounts"
+    recent_completions: list[dict[str, Any]]
+    throughput: Throughput
+
+
 class Reconciled(Versioned):
     source: str
     observed_commit: str | None
@@ -276,8 +304,68 @@ class TaskShown(Versioned, Task):
 
 
 class TaskList(Versioned):
+    """A page of tasks: ``count`` is how many there are in all, ``cursor`` gives the next page, if there is one."""
+
     tasks: list[Task]
     count: int
+    cursor: str | None
+
+
+class TaskMade(Answer):
+    """A new task; ``created_at`` in ms, ``held``: it waits until a person has looked."""
+
+    id: str
+    task_id: str
+    status: Literal["queued"]
+    priority: Literal["urgent", "high", "normal", "low"]
+    created_at: int
+    held: bool
+
+
+class TaskChanged(Versioned, Task):
+    """A task after a word or an edit; ``ack`` is what a frame with the same word would have been answered."""
+
+    revision: str
+    ack: str | None = None
+
+
+class TaskProblem(Problem):
+    """Why a task was not changed: how it stands, and in ``where`` the file or line that says what is wanted of it."""
+
+    task_id: str | None = None
+    status: str | None = None
+    generation: int | None = None
+    revision: str | None = None
+    where: str | None = None
+
+
+class TaskWord(Answer):
+    """What a word made of a task."""
+
+    status: Literal["requeued", "cancelled", "answered", "approved", "rejected", "deleted"]
+    task_id: str
+    priority: str | None = None
+
+
+class ConfirmedHeld(Versioned):
+    """What goes on now: batches of task ids by the commit that brought them, or the revision of what was proposed."""
+
+    confirmed: list[dict[str, Any]]
+
+
+class DefaultRepo(Answer):
+    """Where tasks without a ``repo`` of their own are worked on."""
+
+    default_repo: str | None
+    configured: bool
+
+
+class TaskCounts(Answer):
+    """How many tasks there are; ``by_priority`` counts the queued ones, from 0 (urgent) to 3."""
+
+    by_status: dict[str, int]
+    by_priority: dict[str, int]
+    dead_letter: int
 
 
 class Agent(Answer):

@@ -1,13 +1,13 @@
-"""Bodies of HTTP requests (PROTOCOL 2.1).
+"""Bodies of HTTP requests (PROTOCOL 2, 2.1).
 
 Unknown fields are ignored; a wrong type is a ``ValidationError``.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
-from coordinator.wire.frames import MAX_LIST, Payload, Word, names_of
+from coordinator.wire.frames import MAX_LIST, FailureClass, Payload, Word, names_of
 
 #: The longest description of a channel, in characters.
 DESCRIPTION_CHARS = 2_000
@@ -86,3 +86,98 @@ class RetentionBody(Body):
     """``PUT /api/config/mailbox-retention``."""
 
     mailbox_ttl_ms: int = Field(strict=True, gt=0, le=LONGEST_TTL_MS)
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+#: The longest word of a person about a task, in characters (DESIGN 2, limits).
+SAID_CHARS = 8 * 1024
+#: The last instant that can be written, in ms: the end of the year 9999.
+LAST_MS = 253_402_300_799_999
+
+Said = Annotated[str, Field(max_length=SAID_CHARS)]
+Instant = Annotated[int, Field(strict=True, ge=0, le=LAST_MS)]
+Many = Annotated[list[str], Field(max_length=MAX_LIST)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Generation = Annotated[int, Field(strict=True, ge=1)]
+
+
+class SpecBody(Body):
+    """What is wanted of a task; the keys are those of a file in ``tasks/``, which is also where they are explained.
+
+    ``complete_by`` is ``deadline`` in ms, ``assign_to`` is ``assignee``.
+    """
+
+    title: str | None = None
+    description: str | None = None
+    priority: Annotated[int, Field(strict=True)] | str | None = None
+    needed_capabilities: Many | None = None
+    depends_on: Many | None = None
+    max_retries: Count | None = None
+    complete_by: Instant | None = None
+    deadline: Instant | str | None = None
+    not_before: Instant | str | None = None
+    timeout: str | None = None
+    metadata: dict[str, Any] | None = None
+    assign_to: str | None = None
+    assignee: str | None = None
+    repo: str | None = None
+    base: str | None = None
+    kind: str | None = None
+    review: Annotated[bool, Field(strict=True)] | str | None = None
+    hold: Annotated[bool, Field(strict=True)] | None = None
+    labels: Many | None = None
+    acceptance: Many | None = None
+
+
+class TaskBody(SpecBody):
+    """``POST /api/tasks``: title or description must be there."""
+
+
+#: What an agent may say of its own task, and what a coordinator may say of any.
+AgentWord = Literal["accept", "progress", "complete", "fail", "block"]
+PersonWord = Literal["cancel", "rerun", "approve", "reject", "answer"]
+
+
+class TaskPatchBody(SpecBody):
+    """``PATCH /api/tasks/:id``: a word about a task (``status``), or keys of what is wanted of it; null takes one away.
+
+    A word of an agent says of which ``generation`` it speaks.
+    """
+
+    status: AgentWord | PersonWord | None = None
+    generation: Generation | None = None
+    progress: float | None = None
+    note: Said | None = None
+    tokens_used: Count | None = None
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    reason: str | None = None
+    failure_class: FailureClass = Field(default="error", validation_alias=AliasChoices("class", "failure_class"))
+    retry_at: Instant | None = None
+    output_tail: str | None = None
+    question: str | None = None
+    text: Said | None = None
+    answer: Said | None = None
+
+
+class AnswerBody(Body):
+    """``POST /api/tasks/:id/answer``: ``text``, or ``answer``; with a generation it is meant for that attempt alone."""
+
+    text: Said | None = None
+    answer: Said | None = None
+    generation: Generation | None = None
+
+
+class NoteBody(Body):
+    """``POST /api/tasks/:id/cancel``, ``/approve`` and ``/reject``: why, or what should change."""
+
+    note: Said | None = None
+    reason: Said | None = None
+    generation: Generation | None = None
+
+
+class ConfirmBody(Body):
+    """``POST /api/confirm``: which batches, by the names that ``held`` of the status gives them; none means all."""
+
+    commits: Many = []

@@ -38,3 +38,22 @@ def test_a_parked_agent_is_named_with_its_reason_whether_it_is_there_or_not() ->
     assert said.text == ("fitting agents are parked (a: not logged in); mend that and start the sidecar again")
     world.disconnect("a")
     assert why(world) == said
+
+
+def test_what_is_said_of_many_tasks_at_once_is_what_is_said_of_each() -> None:
+    world = World()
+    world.add_agents("a", AgentSpec("b", capabilities=("web",)))
+    world.connect("a", capabilities=("python",))
+    world.want(
+        Spec("t-1", "in hand"),
+        Spec("t-2", "like the next"),
+        Spec("t-3", "like the one before"),
+        Spec("t-4", "held", hold=True),
+        Spec("t-5", "waits for the first", depends_on=("t-1",)),
+        Spec("t-6", "for nobody", needed_capabilities=("cobol", "web")),
+        Spec("t-7", "pinned", assignee="b"),
+    )
+    tasks = list(world.core.memory.tasks.values())
+    each = {task.id: world.core.why(task, world.now) for task in tasks}
+    assert world.core.whys(tasks, world.now) == {name: said for name, said in each.items() if said is not None}
+    assert len({said.code for said in each.values() if said is not None}) > 3

@@ -268,6 +268,25 @@ def test_a_question_keeps_the_slot_of_an_agent_that_hears_answers() -> None:
     assert [m.answer for m in world.said_to("a") if isinstance(m, Updated) and m.answer] == ["left"]
 
 
+def test_an_answer_that_was_lost_with_the_session_is_said_again_to_the_agent_that_goes_on() -> None:
+    world = World().reach(State.BLOCKED)
+    world.want(replace(world.specs[T], answer=Answer(1, "left")))
+    world.disconnect("a")
+    world.connect("a", holding=[(T, 1)])
+    (again,) = [message for message in world.said_to("a") if isinstance(message, Updated)]
+    assert (again.answer, again.changed) == ("left", {"answer_number": 1})
+
+
+def test_a_second_question_answered_in_the_same_words_is_a_second_answer() -> None:
+    world = World().reach(State.BLOCKED)
+    for _ in range(2):
+        world.say("a", Blocked(T, 1, "which one?"))
+        world.handle(Asked(Event.ANSWER, T, PERSON, "left"))
+        assert world.state() is State.WORKING
+    (last,) = [message for message in world.said_to("a") if isinstance(message, Updated)]
+    assert last.changed == {"answer_number": 2}
+
+
 def test_a_question_of_another_agent_frees_its_slot_and_the_answer_prefers_it() -> None:
     world = World().reach(State.BLOCKED, features=frozenset())
     world.want(Spec("t-2", "other"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.repo import Clone, make_repo
 
-from coordinator.git.history import log
+from coordinator.git.history import Wanted, editions, log, search
 from coordinator.git.journal import GitStore
 from coordinator.git.message import compose
 from coordinator.git.repo import STATE_REF
@@ -182,3 +182,49 @@ def test_all_of_a_history_is_asked_for_by_no_limit(writer: Writer) -> None:
     found = log(writer.clone.repo, STATE_REF, "t-1", None)
     assert (len(found), found[-1].event) == (60, "created")
     assert len(log(writer.clone.repo, STATE_REF, limit=None)) == 61
+
+
+def test_records_are_found_by_agent_event_and_time(writer: Writer) -> None:
+    tell_a_story(writer)
+    repo = writer.clone.repo
+    assert events(search(repo, STATE_REF, Wanted(agent="loash"), 10)) == ["completed"]
+    assert events(search(repo, STATE_REF, Wanted(event="created"), 10)) == ["created", "created"]
+    assert events(search(repo, STATE_REF, Wanted(agent="loa"), 10)) == []
+    (done,) = search(repo, STATE_REF, Wanted(event="completed"), 10)
+    assert events(search(repo, STATE_REF, Wanted(since_ms=done.time_ms), 10)) == ["deleted", "completed"]
+    assert events(search(repo, STATE_REF, Wanted(until_ms=done.time_ms), 2)) == ["completed", "observed"]
+
+
+def test_a_search_goes_on_before_a_commit(writer: Writer) -> None:
+    tell_a_story(writer)
+    repo = writer.clone.repo
+    first = search(repo, STATE_REF, Wanted(), 2)
+    second = search(repo, STATE_REF, Wanted(before=first[-1].commit), 3)
+    assert events(first + second) == ["deleted", "completed", "observed", "assigned", "created"]
+    last = search(repo, STATE_REF, Wanted(event="claim"), 1)[0]
+    assert events(search(repo, STATE_REF, Wanted(before=last.commit), 3)) == []
+
+
+@pytest.mark.parametrize("word", ["loash$", ".*", "-n1", "--all", "a\nb", ""])
+def test_what_is_no_word_finds_nothing_and_is_no_pattern_for_git(writer: Writer, word: str) -> None:
+    tell_a_story(writer)
+    found = search(writer.clone.repo, STATE_REF, Wanted(agent=word), 10)
+    assert found == ()
+    assert search(writer.clone.repo, STATE_REF, Wanted(before=word), 10) == ()
+
+
+def test_editions_are_what_was_wanted_as_of_each_edit(writer: Writer) -> None:
+    backlog, file = "tasks/backlog/t-1.yaml", "tasks/t-1.yaml"
+    writer.write("created", "t-1", {OPEN: b"1", backlog: b"title: one\n"}, source=writer.clone.head())
+    writer.write("spec_edited", "t-1", {OPEN: b"2", backlog: b"title: two\n"})
+    writer.write("assigned", "t-1", {OPEN: b"3"})
+    writer.write("observed", source=writer.clone.commit({file: "title: three\n"}))
+    writer.write("taken_over", "t-1", {OPEN: b"4"}, (backlog,))
+    repo = writer.clone.repo
+    found = editions(repo, log(repo, STATE_REF, "t-1"))
+    assert [(one.path, one.text) for one in found] == [
+        (backlog, "title: one\n"),
+        (backlog, "title: two\n"),
+        (file, "title: three\n"),
+    ]
+    assert editions(repo, ()) == ()

@@ -14,6 +14,7 @@ from coordinator.wire.frames import (
     TaskAccepted,
     TaskAck,
     TaskAssign,
+    TaskBlocked,
     TaskCancelled,
     TaskComplete,
     TaskContinue,
@@ -36,8 +37,10 @@ from sidecar.events import (
     Kill,
     Opened,
     Persist,
+    Questioned,
     Received,
     RemoveFiles,
+    Reported,
     Restored,
     Resume,
     Say,
@@ -47,7 +50,7 @@ from sidecar.events import (
     Tick,
     Update,
 )
-from sidecar.values import Attempt, Failure, Key, Parcel, Queue, Stage, Success
+from sidecar.values import Attempt, Blocked, Failure, Key, Parcel, Queue, Stage, Success
 
 #: What a sidecar says once for each start, last of all.
 CHECKED = WakeResult(status="success")
@@ -317,6 +320,116 @@ def test_an_acceptance_that_was_not_acked_is_said_again_in_the_next_session(work
     working.hear(TaskAck(task_id="t-1", status="accepted", generation=1))
     working.do(Closed())
     assert working.online() == []
+
+
+def test_a_result_is_delivered_days_later_also_by_another_process(working):
+    working.do(Closed())
+    working.do(Ended(Key("t-1", 1), DONE))
+    working.later(3 * 86_400)
+    again = Bench(working.core.queue)
+    again.later(4 * 86_400)
+    assert TaskComplete in kinds(again.online())
+
+
+def test_a_sleep_of_hours_is_caught_up_with_by_one_word_each(working):
+    working.do(Questioned(Key("t-1", 1), "which one?"))
+    assert kinds(working.later(8 * 3_600)) == [TaskProgress, TaskBlocked]
+    assert working.later(1) == []
+
+
+def test_a_clock_that_stands_still_or_goes_back_sends_nothing_twice(working):
+    working.later(60)
+    assert working.later(0) == []
+    assert working.later(-30) == []
+    assert kinds(working.later(90)) == [TaskProgress]
+
+
+# --- what the agent says --------------------------------------------------------------------------------------------
+
+T1 = Key("t-1", 1)
+WHICH = TaskBlocked(task_id="t-1", generation=1, question="which one?")
+BLOCKED = TaskAck(task_id="t-1", status="blocked", generation=1)
+
+
+def test_progress_is_passed_on_at_once_and_said_again_with_every_sign_of_life(working):
+    (frame,) = frames(working.do(Reported(T1, 40, "half the table", 7)))
+    assert (frame.progress, frame.note, frame.tokens_used) == (40, "half the table", 7)
+    (frame,) = frames(working.do(Reported(T1, note="the other half")))
+    assert (frame.progress, frame.note, frame.tokens_used) == (40, "the other half", 7)
+    assert frames(working.later(60)) == [frame]
+    working.do(Closed())
+    assert frame in frames(working.online())
+
+
+def test_a_question_is_said_until_the_hub_has_it_and_the_work_goes_on(working):
+    assert frames(working.do(Questioned(T1, "which one?"))) == [WHICH]
+    assert frames(working.later(30)) == [WHICH]
+    working.do(Closed())
+    assert WHICH in frames(working.online())
+    assert working.hear(BLOCKED) == []
+    assert WHICH not in frames(working.later(300))
+    assert working.core.working_on == T1
+
+
+def test_a_question_that_is_answered_is_not_said_again(working):
+    working.do(Questioned(T1, "which one?"))
+    working.do(Questioned(T1, None))
+    assert WHICH not in frames(working.later(30))
+
+
+@pytest.mark.parametrize("event", [Reported(Key("t-1", 2), 40), Questioned(Key("t-2", 1), "which one?")])
+def test_words_of_another_attempt_are_not_passed_on(working, event):
+    assert working.do(event) == []
+
+
+def test_a_run_that_ends_with_a_question_frees_the_slot_once_the_hub_has_the_question(working):
+    assert kinds(working.do(Ended(T1, Blocked("which one?")))) == [Persist, TaskBlocked]
+    assert kinds(working.later(30)) == [TaskBlocked]
+    effects = working.hear(BLOCKED)
+    assert kinds(effects) == [Persist, RemoveFiles, TaskReleased]
+    assert frames(effects) == [TaskReleased(task_id="t-1", generation=1)]
+    assert working.core.queue.parcels == ()
+
+
+def test_a_question_outlives_a_crash_and_is_named_as_held(working):
+    working.do(Ended(T1, Blocked("which one?")))
+    again = Bench(working.core.queue)
+    assert again.do(Opened()) == [Hello((Held(task_id="t-1", generation=1),))]
+    assert WHICH in frames(again.hear(Identified(agent_id="a", session_id="s", server_time=0)))
+
+
+def test_an_answer_to_a_run_that_has_ended_hands_the_task_back_for_another_attempt(working):
+    working.do(Ended(T1, Blocked("which one?")))
+    effects = working.hear(TaskUpdated(task_id="t-1", generation=1, answer="the left one"))
+    assert frames(effects) == [TaskReleased(task_id="t-1", generation=1, unfinished=True)]
+    working.hear(TaskAck(task_id="t-1", status="rejected", generation=1))
+    assert working.core.queue.parcels == ()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        TaskCancelled(task_id="t-1", generation=1, timestamp=0),
+        TaskReassign(task_id="t-1"),
+        Error(error="task_update_failed: stale_generation", task_id="t-1", generation=1),
+    ],
+)
+def test_a_question_that_nobody_waits_with_any_more_is_dropped(working, frame):
+    working.do(Ended(T1, Blocked("which one?")))
+    working.hear(frame)
+    assert working.core.queue.parcels == ()
+
+
+def test_a_question_of_work_that_was_taken_away_is_not_asked(working):
+    working.hear(TaskCancelled(task_id="t-1", generation=1, timestamp=0))
+    assert kinds(working.do(Ended(T1, Blocked("which one?")))) == [Persist, RemoveFiles, TaskReleased]
+
+
+def test_a_sidecar_that_stops_asks_instead_of_handing_back_what_waits_for_an_answer(working):
+    working.do(Stop())
+    working.do(Stop())
+    assert kinds(working.do(Ended(T1, Blocked("which one?")))) == [Persist, TaskBlocked]
+    assert working.hear(BLOCKED)[-1] == Exit(0)
 
 
 # --- after a crash ---------------------------------------------------------------------------------------------------

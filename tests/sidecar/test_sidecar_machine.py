@@ -13,6 +13,7 @@ from coordinator.wire.frames import (
     TaskAccepted,
     TaskAck,
     TaskAssign,
+    TaskBlocked,
     TaskCancelled,
     TaskComplete,
     TaskContinue,
@@ -22,13 +23,27 @@ from coordinator.wire.frames import (
 )
 from sidecar.core import NEVER_ACCEPTED, Core
 from sidecar.core import Settings as SidecarSettings
-from sidecar.events import Closed, Ended, Exit, Kill, Opened, Persist, Received, Restored, Send, Start, Stop, Tick
+from sidecar.events import (
+    Closed,
+    Ended,
+    Exit,
+    Kill,
+    Opened,
+    Persist,
+    Questioned,
+    Received,
+    Restored,
+    Send,
+    Start,
+    Stop,
+    Tick,
+)
 from sidecar.outbox import decode_queue, encode_queue
-from sidecar.values import Failure, Key, Queue, Success
+from sidecar.values import Blocked, Failure, Key, Queue, Success
 
 TASKS = st.sampled_from(["t-1", "t-2"])
 GENERATIONS = st.integers(1, 3)
-ANSWERS = st.sampled_from(["complete", "retried", "dead_letter", "failed", "rejected"])
+ANSWERS = st.sampled_from(["complete", "retried", "dead_letter", "failed", "rejected", "blocked"])
 #: After how many effects a crash comes; mostly none does.
 CUTS = st.sampled_from([None, None, None, None, 0, 1, 2, 3, 4])
 KEYS = st.tuples(TASKS, GENERATIONS)
@@ -99,6 +114,9 @@ class SidecarMachine(RuleBasedStateMachine):
                 assert durable is not None and durable.key == (frame.task_id, frame.generation)
             case Send(TaskComplete() | TaskFailed() as frame):
                 assert (frame.task_id, frame.generation) in {parcel.key for parcel in decode_queue(self.disk).parcels}
+            case Send(TaskBlocked() as frame):
+                key = Key(frame.task_id, frame.generation)
+                assert key in self.alive or key in {parcel.key for parcel in decode_queue(self.disk).parcels}
             case Send(TaskReleased() as frame):
                 assert (frame.task_id, frame.generation) not in self.alive, "released while it still runs"
             case Kill(key):
@@ -148,7 +166,7 @@ class SidecarMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.online and not self.exited and self.started)
     @rule(frame=FRAMES, cut=CUTS)
     def hear(self, frame: Any, cut: int | None) -> None:
-        is_answer = (isinstance(frame, TaskAck) and frame.status != "rejected") or (
+        is_answer = (isinstance(frame, TaskAck) and frame.status not in ("rejected", "blocked")) or (
             isinstance(frame, Error) and frame.error.endswith(tuple(NEVER_ACCEPTED))
         )
         if is_answer:
@@ -156,7 +174,11 @@ class SidecarMachine(RuleBasedStateMachine):
         self.feed(Received(frame), cut)
 
     @precondition(lambda self: self.alive)
-    @rule(outcome=st.sampled_from([Success({}), Failure("no")]), file_first=st.booleans(), cut=st.none() | st.just(0))
+    @rule(
+        outcome=st.sampled_from([Success({}), Failure("no"), Blocked("which?")]),
+        file_first=st.booleans(),
+        cut=st.none() | st.just(0),
+    )
     def child_ends(self, outcome: Any, file_first: bool, cut: int | None) -> None:
         (key,) = self.alive
         if file_first and isinstance(outcome, Success):
@@ -170,6 +192,12 @@ class SidecarMachine(RuleBasedStateMachine):
         (key,) = self.alive
         self.alive.clear()
         self.feed(Ended(key, None))
+
+    @precondition(lambda self: self.alive)
+    @rule(question=st.sampled_from(["which?", None]))
+    def child_asks(self, question: str | None) -> None:
+        (key,) = self.alive
+        self.feed(Questioned(key, question))
 
     @precondition(lambda self: self.core.next_due() is not None)
     @rule()

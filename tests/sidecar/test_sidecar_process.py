@@ -6,12 +6,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from support.fakehub import PATIENCE_S, FakeHub
+from support.fakehub import PATIENCE_S
+from support.sidecars import Sidecar, alive, until
 
 #: A child that leaves a grandchild in a session of its own, writes its pid, and waits.
 FAMILY = """
@@ -22,88 +20,6 @@ os.rename("pids.tmp", "pids")
 print("working", flush=True)
 time.sleep(600)
 """
-
-
-class Sidecar:
-    """One identity on disk, and its process while there is one."""
-
-    def __init__(self, home: Path, hub: FakeHub, **config: Any) -> None:
-        self.home = home
-        self.work = home / "work"
-        self.work.mkdir(parents=True)
-        self.log = home / "fake.log"
-        runtime = config.pop("runtime", {"name": "fake"})
-        env = {"AGENTCOM_FAKE_LOG": str(self.log), **runtime.pop("env", {})}
-        self.config = {
-            "agent_id": "loash",
-            "token": hub.token,
-            "hub_url": hub.url,
-            "reconnect_max": "200ms",
-            "kill_grace": "200ms",
-            "runtime": {"cwd": str(self.work), "env": env, **runtime},
-            **config,
-        }
-        self.file = home / "config.json"
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self, *options: str) -> None:
-        self.file.touch(mode=0o600)
-        self.file.write_text(json.dumps(self.config))
-        argv = (sys.executable, "-m", "sidecar.cli", "run", "--config", str(self.file), *options)
-        self.process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
-
-    async def end(self, number: int | None = None) -> tuple[int, str]:
-        """Signal it if asked to, wait for its end, and return exit code and stderr."""
-        assert self.process is not None
-        if number is not None:
-            self.process.send_signal(number)
-        async with asyncio.timeout(PATIENCE_S):
-            _, stderr = await self.process.communicate()
-        code = self.process.returncode
-        self.process = None
-        assert code is not None
-        return code, stderr.decode()
-
-    def ends(self) -> list[str]:
-        return [line for line in self.log.read_text().splitlines() if line.startswith("end ")]
-
-    def queue(self) -> dict[str, Any]:
-        return json.loads((self.home / "queue.json").read_text())
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[FakeHub]:
-    async with FakeHub() as hub:
-        yield hub
-
-
-@pytest.fixture
-async def sidecars(tmp_path: Path, hub: FakeHub) -> AsyncIterator[Any]:
-    made: list[Sidecar] = []
-
-    def make(name: str = "one", **config: Any) -> Sidecar:
-        made.append(Sidecar(tmp_path / name, hub, **config))
-        return made[-1]
-
-    yield make
-    for sidecar in made:
-        if sidecar.process is not None:
-            await sidecar.end(signal.SIGKILL)
-
-
-def alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
-async def until(condition: Any) -> None:
-    """Wait for something outside this process that cannot be awaited."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - another process brings it about
-            await asyncio.sleep(0.01)
 
 
 async def family(sidecar: Sidecar) -> list[int]:
@@ -473,7 +389,8 @@ async def test_a_hub_that_goes_silent_is_left_and_found_again(hub, tmp_path):
 async def test_starting_loads_no_web_server_and_no_git_library():
     code = (
         "import sys, sidecar.cli, sidecar.daemon\n"
-        "sys.exit(' '.join(m for m in ('flask', 'uvicorn', 'git', 'rich') if m in sys.modules) or 0)\n"
+        "heavy = 'flask uvicorn git rich mcp ruamel watchdog'\n"
+        "sys.exit(' '.join(name for name in heavy.split() if name in sys.modules) or 0)\n"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0

@@ -17,22 +17,30 @@ from coordinator.core.events import (
     Assign,
     Blocked,
     Complete,
+    Confirmed,
+    Edited,
     Effect,
     Failed,
     FailureClass,
     Invited,
+    Made,
+    Outcome,
     Progress,
     Record,
     Recovering,
     Rejected,
     Released,
+    Reply,
     Reported,
+    Request,
     Resumed,
     Send,
+    Spoken,
     Started,
     TokenIssued,
     TokensRevoked,
     Woken,
+    agent_actor,
 )
 from coordinator.core.machine import FINISHED, OWNED, TASK, AgentState, Event, State
 from coordinator.core.policy import Lane, Limits, Policy, Retries, Timeouts
@@ -76,6 +84,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.invites: dict[str, str] = {}
         self.used: set[str] = set()
         self._hashes = 0
+        self.count = 0
         self.world.agents = dict(AGENTS)
         self.world.check = self.check
         self.world.observe()
@@ -135,6 +144,64 @@ class CoreMachine(RuleBasedStateMachine):
     def ask(self, name, event) -> None:
         self.world.handle(Asked(event, name, PERSON))
 
+    @rule(
+        name=tasks,
+        depends=st.sampled_from([(), ("t-0",), ("t-1",)]),
+        pin=st.sampled_from([None, None, "b"]),
+        review=st.booleans(),
+        by=st.sampled_from([PERSON, agent_actor("a")]),
+    )
+    def make(self, name, depends, pin, review, by) -> None:
+        known = name in self.branch
+        spec = self._made(Spec(name, f"Made {name}", depends_on=depends, assignee=pin, review=review))
+        outcome = self._request(Made(spec, by, proposal=by is not PERSON))
+        assert (outcome.refused == "exists") == known, "an id is given once"
+
+    @precondition(lambda self: self.branch)
+    @rule(data=st.data(), seen=st.booleans(), released=st.booleans(), hold=st.booleans())
+    def edit(self, data, seen, released, hold) -> None:
+        task = self.branch[data.draw(st.sampled_from(sorted(self.branch)))]
+        spec = self._made(replace(task.spec, title=data.draw(st.sampled_from(["One", "Two"])), hold=hold))
+        outcome = self._request(Edited(spec, PERSON, task.spec.blob if seen else "0" * 40, released))
+        if outcome.refused:
+            assert self.branch[task.id] == task, "what is refused changes nothing"
+        else:
+            assert (task.spec.origin, task.finished, seen) == (Origin.API, False, True)
+
+    @rule(agent=agents, own=st.booleans(), name=tasks, generation=st.integers(1, 4), data=st.data())
+    def speak(self, agent, own, name, generation, data) -> None:
+        owned = self.world.core.memory.owned_by(agent)
+        if own and owned:
+            name, generation = owned[0].id, owned[0].status.generation
+        words = [
+            Accepted(name, generation),
+            Progress(name, generation, 10.0),
+            Complete(name, generation, {"summary": "ok"}),
+            Failed(name, generation, FailureClass.ERROR, "broken"),
+            Blocked(name, generation, "which?"),
+        ]
+        word, before = data.draw(st.sampled_from(words)), self.branch.get(name)
+        outcome = self._request(Spoken(agent, word))
+        if outcome.refused and before is not None and not isinstance(word, Complete | Failed):
+            moved = outcome.task is not None and outcome.task.status != before.status
+            assert not moved, "what is refused changes nothing"
+
+    @rule()
+    def confirm(self) -> None:
+        self._request(Confirmed(PERSON))
+        assert self.world.core.memory.waiting() == ()
+
+    def _made(self, spec: Spec) -> Spec:
+        self.count += 1
+        return replace(
+            spec, origin=Origin.API, blob=f"{self.count:x}".rjust(40, "e"), where=f"tasks/api/{spec.id}.yaml"
+        )
+
+    def _request(self, what) -> Outcome:
+        seen = self.world.handle(Request("1", what))
+        (reply,) = (effect for effect in seen if isinstance(effect, Reply))
+        return reply.outcome
+
     @rule(agent=agents, what=st.sampled_from(["resume", "drain", "undrain"]))
     def ask_agent(self, agent, what) -> None:
         self.world.handle(AgentAsked(what, agent, PERSON))
@@ -162,7 +229,8 @@ class CoreMachine(RuleBasedStateMachine):
         token = Token(self._hash(), "ac_abcde")
         known = sorted(invite for invite, name in self.invites.items() if name == agent)
         invite = known[-1] if invited and known else "f" * 64 if invited else None
-        spec, now = Spec(task, "Say hello", origin=Origin.API, blob="d" * 40), self.world.now.wall
+        where, now = f"tasks/api/{task}.yaml", self.world.now.wall
+        spec = Spec(task, "Say hello", origin=Origin.API, blob="d" * 40, where=where)
         before = self.world.core.memory.agents.get(agent)
         good = before is not None and any(one.sha256 == invite and one.lives(now) for one in before.record.invites)
         shut = before is not None and (bool(before.open_tokens(now)) or (before.known and before.spec.disabled))
@@ -339,6 +407,10 @@ class CoreMachine(RuleBasedStateMachine):
                 assert closed.status == task.status
             else:
                 assert folded.statuses[task.id] == task.status
+            made = f"tasks/api/{task.id}.yaml" in self.files
+            assert made == (task.open and task.spec.origin is Origin.API)
+            if made:
+                assert replace(folded.specs[task.id], blob=task.spec.blob) == task.spec
         assert set(self.files) == {path for task in self.branch.values() for path in layout.files_of(task)}
         assert len(folded.statuses) == sum(1 for task in self.branch.values() if task.open)
         agents = layout.fold(self.agent_files)

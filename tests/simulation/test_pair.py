@@ -74,3 +74,17 @@ def test_retries_are_spent_up_to_the_maximum_and_never_beyond(seed: int) -> None
     for task in pair.hub.branch.values():
         assert all_done(pair) or str(task.state) in ("done", "failed")
         assert (str(task.state) == "failed") <= (task.status.retry_count == task.status.max_retries)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_question_is_answered_and_every_task_ends_whatever_dies(seed: int) -> None:
+    """Also when the answer, or the ack of the question, is lost with a link or with whoever should have heard it."""
+    trouble = {"cut": 4, "partition": 3, "kill_hub": 3, "kill_sidecar": 4, "stop_sidecar": 2, "stall": 1}
+    knobs = Knobs(
+        weights=trouble, faults=20, doubled=0.1, crash_inside=0.02, asks=0.4, blocks=0.3, partition=400, policy=PATIENT
+    )
+    pair = Pair(seed, knobs)
+
+    pair.run()
+
+    assert all_done(pair)

@@ -50,7 +50,7 @@ from sidecar.client import GiveUp, Lost, Reconnect, SessionEnd
 from sidecar.core import Core as SidecarCore
 from sidecar.core import Settings
 from sidecar.outbox import decode_queue, encode_queue
-from sidecar.values import Attempt, Failure, Key, Outcome, Queue, Stage, Success, key_of
+from sidecar.values import Attempt, Blocked, Failure, Key, Outcome, Queue, Stage, Success, key_of
 
 EPOCH_MS = 1_800_000_000_000
 #: A history with more events than this has gone in circles.
@@ -73,6 +73,9 @@ class Knobs:
     flush: float = 0.05
     crash_inside: float = 0.0
     fails: float = 0.0
+    #: Share of runs that ask people something and wait for the answer, and of those that end with a question.
+    asks: float = 0.0
+    blocks: float = 0.0
     rate_limited: float = 0.0
     partition: float = 45.0
     notice_slowly: float = 0.3
@@ -108,6 +111,7 @@ class Pair:
         self.trace: list[str] = []
         self.troubled = True
         self._epilogue = False
+        self._answers = 0
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self.alive: dict[Key, str] = {}
@@ -152,6 +156,7 @@ class Pair:
         for _ in range(self.knobs.faults):
             self.later(self.rng.uniform(1, self.knobs.trouble_for), self._strike)
         self.later(self.knobs.trouble_for, self._peace)
+        self._answer_all()
         while self._agenda and self._agenda[0][0] < self.knobs.trouble_for + until_quiet:
             self.time, _, what = heapq.heappop(self._agenda)
             what()
@@ -179,6 +184,15 @@ class Pair:
         for car in self.cars:
             self.hub.submit(AgentAsked("resume", car.name, _PERSON))
         self.later(1000, self._resume_all)
+
+    def _answer_all(self) -> None:
+        """Answer every question that waits, as a person would who looks now and then; each answer is another one."""
+        if self.hub.core is not None:
+            for name, task in self.hub.branch.items():
+                if task.state is State.BLOCKED:
+                    self._answers += 1
+                    self.hub.submit(Asked(Event.ANSWER, name, _PERSON, f"answer {self._answers}"))
+        self.later(self.rng.uniform(20, 120), self._answer_all)
 
     def _ask_for_more(self) -> None:
         """Give every sidecar one more task of its own: after all this nobody may be left lame."""
@@ -566,6 +580,9 @@ class Sidecar:
         self.core: SidecarCore | None = None
         self.disk = encode_queue(Queue())
         self.results: dict[Key, Outcome] = {}
+        #: Questions in the attempts' folders that have no answer yet, and how many answers came.
+        self.asked: dict[Key, Outcome] = {}
+        self.answers: dict[Key, int] = {}
         self.started: set[Key] = set()
         self.link: Link | None = None
         self.unreachable_until = 0.0
@@ -591,7 +608,7 @@ class Sidecar:
         self.world.say(f"{self.name}: starts with {_spell(queue)}")
         found = None
         if queue.attempt is not None and queue.attempt.stage is Stage.RUNNING:
-            found = self.results.get(queue.attempt.key)
+            found = self.results.get(queue.attempt.key) or self.asked.get(queue.attempt.key)
         self.feed(side.Restored(found))
         if self.core is None:
             return
@@ -660,6 +677,8 @@ class Sidecar:
             case side.Kill(key):
                 assert self._child == key, f"{self.name} kills {key}, which it does not run"
                 self._soon(self.world.rng.uniform(0, 5), lambda: self._killed(key))
+            case side.Update(key, frame):
+                self._updated(key, frame)
             case side.Say(text):
                 self.world.say(f"    ({self.name}: {text})")
             case side.Exit():
@@ -701,15 +720,38 @@ class Sidecar:
             outcome: Outcome = Failure("the work failed")
         elif dice < world.knobs.fails + world.knobs.rate_limited:
             outcome = Failure("quota used up", "rate_limited")
+        elif world.chance(world.knobs.asks):
+            self._ask(key)
+            return
+        elif world.chance(world.knobs.blocks):
+            outcome = self.results[key] = Blocked(f"{key}: which one?")
         else:
             outcome = Success({"status": "success", "summary": f"{key} by {self.name}"})
             self.results[key] = outcome
             world.finished_work.append(key)
         self._soon(world.rng.uniform(0, 0.3), lambda: self._ended(key, outcome))
 
+    def _ask(self, key: Key) -> None:
+        """Ask people, and wait with the work; now and then end instead, or give up waiting."""
+        world = self.world
+        self.asked[key] = Blocked(f"{key}: which one?")
+        self.feed(side.Questioned(key, f"{key}: which one?"))
+        patience = world.rng.choice([1.0, 100.0, 1_000.0])
+        self._soon(patience, lambda: self._ended(key, self.asked[key]) if key in self.asked else None)
+
+    def _updated(self, key: Key, frame: frames.TaskUpdated) -> None:
+        """Keep an answer beside the packet, once; the child that waits for it goes on."""
+        number = (frame.model_extra or {})["answer_number"]
+        if frame.answer is None or number <= self.answers.get(key, 0):
+            return
+        self.answers[key] = number
+        if self.asked.pop(key, None) is not None:
+            self._soon(0.1, lambda: self.feed(side.Questioned(key, None)))
+            self._soon(self.world.rng.uniform(0.1, 20), lambda: self._works_out(key))
+
     def _killed(self, key: Key) -> None:
         if self._child == key:
-            self._ended(key, self.results.get(key))
+            self._ended(key, self.results.get(key) or self.asked.get(key))
 
     def _ended(self, key: Key, outcome: Outcome | None) -> None:
         if self._child == key:

@@ -39,6 +39,18 @@ GET /api/status reader
 POST /api/reconcile coordinator
 GET /api/tasks reader
 GET /api/tasks/<task_id> reader
+GET /api/tasks/stats reader
+GET /api/tasks/dead-letter reader
+POST /api/tasks agent
+PATCH /api/tasks/<task_id> agent
+DELETE /api/tasks/<task_id> admin
+POST /api/tasks/<task_id>/retry coordinator
+POST /api/tasks/<task_id>/cancel coordinator
+POST /api/tasks/<task_id>/answer coordinator
+POST /api/tasks/<task_id>/approve coordinator
+POST /api/tasks/<task_id>/reject coordinator
+POST /api/confirm coordinator
+GET /api/config/default-repo reader
 GET /api/agents reader
 GET /api/agents/states reader
 GET /api/agents/<agent_id>/state reader
@@ -93,7 +105,7 @@ class House:
         self._thread.start()
         self.company: Company = asyncio.run_coroutine_threadsafe(self._open(folder), self.loop).result(30)
         it, bridge, hub = self.company, app.Bridge(self.loop), Nothing()
-        routes = all_routes(hub, hub, it.postroom, it.agents, it.desk.now, bridge, "0")  # type: ignore[arg-type]
+        routes = all_routes(hub, hub, hub, it.postroom, it.agents, it.desk.now, bridge, "0")  # type: ignore[arg-type]
         self.app: Flask = app.make_app(it.door, it.desk.now, bridge, routes)
         self._client = self.app.test_client()
 
@@ -111,6 +123,7 @@ class House:
         for part in ("agent_id", "task_id", "message_id", "channel"):
             path = path.replace(f"<{part}>", "gcu")
         said = {"agent_id": "gcu", "payload": 1, "name": "gcu", "seq": 0, "mailbox_ttl_ms": 1}
+        said |= {"status": "progress", "generation": 1}
         more = {} if method in ("GET", "DELETE") else {"json": said}
         return self._client.open(path, method=method, headers=headers, **more).status_code
 
@@ -185,7 +198,8 @@ def test_the_page_lists_every_route_and_frame_with_its_role(house: House) -> Non
     rows = [f"| `{method} {path}` | {word} |" for (method, path), word in expected().items()]
     kinds = sorted(frames.to_hub.json_schema()["discriminator"]["mapping"])
     rows += [f"| `{kind}` | {access.frame_word(kind)} |" for kind in kinds]
-    native = [f"| `GET {path}` | - |" for path in ("/health", "/ready")]
+    native = [f"| `GET {path}` | - |" for path in ("/health", "/ready", "/metrics")]
+    native.append("| `GET /api/dashboard/state` | reader |")  # of the dashboard, tests/dashboard
     section = PAGE.read_text(encoding="utf-8").partition("## Routes and roles\n")[2].partition("\n## ")[0]
     tables = [line for line in section.splitlines() if line.startswith("| `")]
     assert sorted(tables) == sorted(rows + native), "the tables of docs/api.md must be:\n" + "\n".join(native + rows)

@@ -1,0 +1,90 @@
+"""``agentcom doctor``: what is wrong around a hub, what to do, and a bundle for somebody who helps."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from coordinator.cli.common import EXIT_FAILED, directory_option, fail, json_option, one_line, print_json
+from coordinator.cli.reading_options import hub_option
+
+if TYPE_CHECKING:
+    from coordinator.doctor.examine import Report
+    from coordinator.doctor.findings import Finding
+    from coordinator.ground import Ground
+
+_COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
+
+
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Mend what is safe to mend without asking, and say what was done.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write a zip for somebody who helps: findings, versions, trail; no secrets.",
+)
+@hub_option
+@directory_option
+@json_option
+def command(fix: bool, bundle: Path | None, hub: str | None, directory: Path, as_json: bool) -> None:
+    """Examine hub, repository, remote, locks, disk, clock, permissions, versions, files and agents.
+
+    Each line says ok, warn or bad, and what to do. Ends with 0 unless something is bad. Writes nothing without --fix or
+    --bundle.
+    """
+    from coordinator.doctor.examine import examine
+    from coordinator.doctor.findings import is_well
+
+    directory = directory.absolute()
+    report = examine(directory, hub)
+    done: list[str] = []
+    if fix and report.ground is not None:
+        done = _mended(report.ground, report.findings)
+        if done:
+            report = examine(directory, hub)
+    packed = () if bundle is None else _packed(bundle, report)
+    if as_json:
+        written = None if bundle is None else str(bundle)
+        found = [finding.json() for finding in report.findings]
+        print_json({"well": is_well(report.findings), "findings": found, "fixed": done, "bundle": written})
+    else:
+        for finding in report.findings:
+            _say(finding)
+        for line in done:
+            click.echo(f"fixed  {one_line(line)}")
+        fixable = [finding for finding in report.findings if finding.cure is not None]
+        if fixable and not fix:
+            click.echo(f"`agentcom doctor --fix` would mend {len(fixable)} of these")
+        if bundle is not None:
+            click.echo(f"{bundle}: {', '.join(packed)}; look through it before you give it to somebody")
+    if not is_well(report.findings):
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _mended(ground: "Ground", findings: "tuple[Finding, ...]") -> list[str]:
+    from coordinator.doctor.examine import mend
+    from coordinator.git.run import GitError
+
+    done: list[str] = []
+    try:
+        done.extend(mend(ground, findings))
+    except (GitError, OSError) as error:
+        click.echo(f"agentcom: --fix stopped: {one_line(str(error))}", err=True)
+    return done
+
+
+def _packed(bundle: Path, report: "Report") -> tuple[str, ...]:
+    from coordinator.doctor.bundle import write
+
+    try:
+        return write(bundle, report)
+    except OSError as error:
+        fail(f"--bundle {bundle}: {error.strerror or error}")
+
+
+def _say(finding: "Finding") -> None:
+    level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
+    click.echo(f"{level}  {finding.check:<12}  {one_line(finding.text)}")
+    if finding.advice:
+        click.echo(f"{'':<21}-> {one_line(finding.advice)}")

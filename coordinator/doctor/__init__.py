@@ -1,0 +1,1 @@
+"""``agentcom doctor``: what is looked at, what may be mended without asking, and what goes into a support bundle."""
