@@ -100,7 +100,7 @@ class Together:
             self.url = running
             self.say(f"a hub of this repository runs already at {running}: it is used, and stays when this ends")
             return
-        listen = f"127.0.0.1:{self.wanted.port if _free(self.wanted.port) else 0}"
+        listen = f"127.0.0.1:{_port(self.wanted.port)}"  # a hub that is started again must be found at the same place
         argv = (sys.executable, "-m", "coordinator", "hub", "--repo", str(self.top), "--listen", listen)
         self._family.start(Program("hub", argv, self.top, heard=lambda line: None))
         gone = asyncio.create_task(self._family.ended("hub"))
@@ -236,16 +236,13 @@ class Together:
         return None
 
 
-def _free(port: int) -> bool:
-    """Tell whether a port of this machine can be listened at."""
+def _port(wanted: int) -> int:
+    """Return the port that is wanted, or any other that is free when it is taken."""
     import socket
 
-    if port == 0:
-        return True
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+            return int(probe.getsockname()[1])
+    raise NotUp("no port of 127.0.0.1 can be listened at")
