@@ -1,13 +1,15 @@
-"""Ten agents, thirty tasks, one origin, and a main that moves before every step of any of them."""
+"""Ten agents, thirty tasks, one origin, and a main that moves before every step; commands that are killed."""
 
 import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.gitplace import Place, command
-from support.repo import Clone
+from support.gitplace import BRANCH, TASK_JSON, Place, command
+from support.repo import Clone, git_env
 
 AGENTS, TASKS = 10, 3
 
@@ -81,3 +83,41 @@ def test_thirty_branches_no_lost_commit_no_stale_diff_and_no_leftover(place: Pla
         place.other.git("ls-tree", "--name-only", "main").splitlines()
     )
     assert not missing
+
+
+@pytest.mark.slow
+def test_a_command_killed_at_any_moment_is_made_whole_by_the_next(place: Place) -> None:
+    """Starts and submissions are killed later and later, until one comes through: then everything is there."""
+
+    def killed(at: Path, *argv: str) -> None:
+        for within in range(2, 200):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sidecar.gitflow.command", *argv],
+                cwd=at,
+                env=git_env(AGENTCOM_AGENT="loash"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                process.communicate(TASK_JSON.encode(), timeout=within * 0.02)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                continue
+            if process.returncode == 0:
+                return
+        raise AssertionError("it never came through")
+
+    killed(place.clone.path, "start-task", "--task", "-")
+    begun = command(place.clone.path, "start-task", "--task", "-", "--json", stdin=TASK_JSON)
+    assert begun.json["resumed"] is True
+    work = Clone(Path(begun.json["path"]))
+    work.commit({"seven.txt": "7\n"})
+    place.main_moves(a_txt="two\n")
+    killed(work.path, "submit", "--rebase")
+    assert place.tip(BRANCH) == work.head()
+    assert work.git("diff", "--name-only", "origin/main", "HEAD") == "seven.txt"
+    assert work.git("status", "--porcelain", "--ignored") == ""
+    assert len(place.clone.git("worktree", "list").splitlines()) == 2
