@@ -132,7 +132,7 @@ class Gitwork:
                         raise
         except Refused as error:
             if {one.code for one in error.refusals} <= _NOTHING_NEW:
-                return replace(outcome, result={**outcome.result, "branch": place.branch, "no_changes": True})
+                return replace(outcome, result={**outcome.result, "no_changes": True})
             return Failure(f"the work was not submitted: {error}", "error", output_tail=summary)
         except (FlowError, GitError) as error:
             return failure_of(error, f"the work on {place.branch} was not submitted")
