@@ -6,6 +6,7 @@ configuration keeps its meaning.
 
 import contextlib
 import random
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ def add(repo: Repository, path: Path, branch: str, commit: str = "", *, again: b
         raise FlowError(
             f"no work tree was made at {path}: {words(error)}; mend that, then start the task again"
         ) from None
+
+
+def quoted(path: Path) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def remove(repo: Repository, path: Path, *, by_force: bool = False) -> None:

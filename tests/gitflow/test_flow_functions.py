@@ -1,47 +1,14 @@
 """Starting and submitting tasks with real git: a bare origin, a clone, a base that moves."""
 
 import json
-from pathlib import Path
 
 import pytest
-from support.repo import Clone, git_env, make_bare, make_repo
+from support.gitplace import TASK, Place
 
 from sidecar.gitflow import naming
 from sidecar.gitflow.starting import start
 from sidecar.gitflow.submitting import submit
-from sidecar.gitflow.values import NotAllowed, Refused, Task, Unreachable
-
-TASK = Task("t-k3m9q2xa", "Write the number 7", attempt=1)
-
-
-class Place:
-    """An origin, the clone of an agent's machine, and somebody else who moves main."""
-
-    def __init__(self, folder: Path) -> None:
-        self.origin = make_bare(folder / "the origin.git")
-        self.other = make_repo(folder / "other", {"a.txt": "one\n", "b.txt": "one\n"})
-        self.other.git("remote", "add", "origin", str(self.origin))
-        self.other.git("push", "--quiet", "origin", "main")
-        self.other.git("clone", "--quiet", str(self.origin), str(folder / "höme clone"))
-        self.clone = Clone(folder / "höme clone")
-
-    def main_moves(self, **files: str) -> str:
-        commit = self.other.commit({name.replace("_", "."): text for name, text in files.items()}, "elsewhere")
-        self.other.git("push", "--quiet", "origin", "main")
-        return commit
-
-    def start(self, agent: str = "loash", task: Task = TASK) -> Clone:
-        return Clone(start(task, self.clone.path, agent=agent).path)
-
-    def tip(self, branch: str) -> str:
-        return self.other.git("ls-remote", str(self.origin), f"refs/heads/{branch}").partition("\t")[0]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    for name, value in git_env().items():
-        monkeypatch.setenv(name, value)
-    return Place(tmp_path)
+from sidecar.gitflow.values import NotAllowed, Refused, Unreachable
 
 
 def _codes(refused: pytest.ExceptionInfo[Refused]) -> list[str]:
