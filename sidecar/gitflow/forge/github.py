@@ -1,0 +1,187 @@
+"""GitHub by its REST interface, whoever carries the question: HTTP with a token, or ``gh``."""
+
+import json
+import re
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from sidecar.gitflow.values import FlowError, NotAllowed, PullRequest, Unreachable, Wanted
+
+#: How long one question may take, in seconds.
+ANSWER_S = 30.0
+_STATUS = re.compile(rb"HTTP/[\d.]+ (\d{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; ``body`` is what its JSON says, None when it is none."""
+
+    status: int
+    body: Any = None
+
+
+#: method, path with query, body -> answer. Raises Unreachable.
+Ask = Callable[[str, str, Any], Answer]
+
+
+class GitHub:
+    """One repository, ``project`` is OWNER/NAME; keeps the promises of ``Forge``."""
+
+    def __init__(self, project: str, ask: Ask) -> None:
+        self._project = project
+        self._path = f"/repos/{urllib.parse.quote(project)}"
+        self._ask = ask
+
+    def find(self, branch: str, commit: str) -> PullRequest | None:
+        owner = self._project.partition("/")[0]
+        query = urllib.parse.urlencode({"head": f"{owner}:{branch}", "state": "all", "per_page": 30})
+        found = [_pull(raw) for raw in self._list(self._good("GET", f"/pulls?{query}"))]
+        there = [pull for pull in found if pull.state == "open"]
+        there += [pull for pull in found if pull.state == "merged" and pull.commit == commit]
+        return next(iter(there), None)
+
+    def open(self, wanted: Wanted) -> PullRequest:
+        body: dict[str, Any] = {"title": wanted.title, "body": wanted.body, "head": wanted.branch, "base": wanted.base}
+        answer = self._ask("POST", f"{self._path}/pulls", {**body, "draft": wanted.draft})
+        if answer.status == 422 and wanted.draft and "draft" in _said(answer).lower():
+            answer = self._ask("POST", f"{self._path}/pulls", body)  # this repository's plan knows no drafts
+        if answer.status == 422 and "already exists" in _said(answer):
+            there = self.find(wanted.branch, "")
+            if there is not None:
+                return there
+        return _pull(self._check(answer))
+
+    def update(self, found: PullRequest, wanted: Wanted) -> PullRequest:
+        body = {"title": wanted.title, "body": wanted.body}
+        return _pull(self._good("PATCH", f"/pulls/{found.number}", body))
+
+    def mark(self, found: PullRequest, wanted: Wanted) -> tuple[str, ...]:
+        asked = [("labels", f"/issues/{found.number}/labels", {"labels": list(wanted.labels)})]
+        if wanted.reviewers:
+            body = {"reviewers": list(wanted.reviewers)}
+            asked.append(("reviewers", f"/pulls/{found.number}/requested_reviewers", body))
+        remarks = []
+        for what, path, body in asked:
+            answer = self._ask("POST", self._path + path, body)
+            if answer.status >= 300:
+                remarks.append(f"the {what} were not set: {_said(answer)}")
+        return tuple(remarks)
+
+    def checks(self, commit: str) -> str:
+        raw = self._good("GET", f"/commits/{commit}/check-runs")
+        runs = raw.get("check_runs") if isinstance(raw, dict) else None
+        states = [run.get("conclusion") or "pending" for run in runs or () if isinstance(run, dict)]
+        if not states:
+            return ""
+        if any(state in ("failure", "timed_out", "cancelled", "action_required") for state in states):
+            return "failure"
+        return "pending" if "pending" in states else "success"
+
+    def _good(self, method: str, path: str, body: Any = None) -> Any:
+        return self._check(self._ask(method, self._path + path, body))
+
+    def _check(self, answer: Answer) -> Any:
+        said = _said(answer)
+        if answer.status in (401, 403) and "rate limit" not in said.lower():
+            raise NotAllowed(f"the forge refuses: {said}; check the token and its rights on {self._project}")
+        if answer.status == 404:
+            raise NotAllowed(
+                f"the forge shows no {self._project} to this token; check the token, or the project's name"
+            )
+        if answer.status in (403, 429) or answer.status >= 500:
+            raise Unreachable(f"the forge cannot answer now ({answer.status}): {said}; try again later")
+        if answer.status >= 300:
+            raise FlowError(f"the forge refuses ({answer.status}): {said}")
+        return answer.body
+
+    def _list(self, raw: Any) -> list[Any]:
+        return [one for one in raw if isinstance(one, dict)] if isinstance(raw, list) else []
+
+
+def by_http(api: str, token: str) -> Ask:
+    """Return what asks over HTTP. The token goes to ``api`` alone: no redirect is followed."""
+    opener = urllib.request.build_opener(_NoRedirect())
+
+    def ask(method: str, path: str, body: Any) -> Answer:
+        request = urllib.request.Request(  # noqa: S310 - the scheme was judged when the address was
+            api.rstrip("/") + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Accept": "application/vnd.github+json",
+                "Content-Type": "application/json",
+                "User-Agent": "agentcom-git",
+            },
+        )
+        try:
+            with opener.open(request, timeout=ANSWER_S) as response:
+                return Answer(response.status, _json(response.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, _json(error.read()))
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"the forge at {api} does not answer: {error}; try again later") from None
+
+    return ask
+
+
+def by_gh(host: str, environment: Mapping[str, str]) -> Ask:
+    """Return what asks through ``gh``, which keeps its own token."""
+
+    def ask(method: str, path: str, body: Any) -> Answer:
+        argv = ["gh", "api", "--hostname", host, "--include", "--method", method, path]
+        argv += [] if body is None else ["--input", "-"]
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            done = subprocess.run(argv, input=data, capture_output=True, timeout=ANSWER_S, env=environment, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unreachable(f"gh does not answer: {error}; try again later") from None
+        status = _STATUS.match(done.stdout)
+        if status is None:
+            said = done.stderr.decode("utf-8", "replace").strip() or "nothing"
+            raise Unreachable(f"gh says: {said}; try again later")
+        _, _, text = done.stdout.replace(b"\r\n", b"\n").partition(b"\n\n")
+        return Answer(int(status[1]), _json(text))
+
+    return ask
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> None:
+        return None
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def _said(answer: Answer) -> str:
+    raw = answer.body if isinstance(answer.body, dict) else {}
+    errors = raw.get("errors")
+    more = [str(one.get("message", "")) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
+    parts = [str(raw.get("message", "")), *more]
+    return " ".join("; ".join(part for part in parts if part).split()) or f"status {answer.status}"
+
+
+def _pull(raw: Any) -> PullRequest:
+    try:
+        return PullRequest(
+            number=int(raw["number"]),
+            url=str(raw["html_url"]),
+            state="merged" if raw.get("merged_at") else str(raw["state"]),
+            title=str(raw.get("title") or ""),
+            body=str(raw.get("body") or ""),
+            draft=bool(raw.get("draft")),
+            commit=str((raw.get("head") or {}).get("sha") or ""),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise FlowError("the forge's answer is no pull request: is the address of its API right?") from None
