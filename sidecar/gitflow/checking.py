@@ -86,7 +86,7 @@ def _dotted(version: tuple[int, int]) -> str:
 
 def _identity(repo: Repository) -> Iterator[Check]:
     agent = finding.agent(repo)
-    yield Check("agent", "ok", f"{agent}, who commits as {agent}@agents.agentcom.invalid in work trees of its tasks")
+    yield Check("agent", "ok", f"{agent}, who commits as {worktrees.email(agent)} in work trees of its tasks")
 
 
 def _folder(repo: Repository) -> Iterator[Check]:

@@ -13,7 +13,7 @@ from sidecar.gitflow import facts, finding, judging, records, remote, worktrees
 from sidecar.gitflow.records import Record
 from sidecar.gitflow.repository import Repository, find, under_way, words
 from sidecar.gitflow.standing import base_ref
-from sidecar.gitflow.values import Busy, FlowError, Misused, NotAllowed, Unreachable
+from sidecar.gitflow.values import Busy, FlowError, Misconfigured, Misused, NotAllowed, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _look(repo: Repository, name: str, base: str, those: Sequence[Record]) -> tu
     try:
         seen = remote.look(repo, name, base, [record.branch for record in those])
         remote.fetch(repo, name, seen, base)
-    except (Unreachable, NotAllowed) as error:
+    except (Unreachable, NotAllowed, Misconfigured) as error:
         return None, f"{error}; judged by what was fetched last"
     return seen.commits, ""
 
@@ -137,7 +137,7 @@ def _in_the_way(repo: Repository, record: Record, path: Path, directory: Path) -
 def _finished(repo: Repository, record: Record, tip: str, known: _Known) -> str:
     """Return why a task is finished and none of its commits exists here alone, "" when that is not so."""
     base = repo.resolve(base_ref(record), repo.common_dir)
-    worked = bool(record.pushed) or (record.start not in ("", tip))
+    worked = bool(record.pushed) or _has_own(repo, record, tip)
     if base and worked and _contains(repo, base, tip):
         return f"it is in {record.base}"
     safe = not record.remote or record.pushed == tip
@@ -149,6 +149,14 @@ def _finished(repo: Repository, record: Record, tip: str, known: _Known) -> str:
     if record.task_id in known.closed and not _only_here(repo, record, tip, base, known):
         return "the task is over, and nothing of it exists here alone"
     return ""
+
+
+def _has_own(repo: Repository, record: Record, tip: str) -> bool:
+    """Tell whether the agent committed since the start: a branch may have moved because it followed its base."""
+    if not record.start or not repo.resolve(record.start, repo.common_dir):
+        return False
+    emails = repo.git("log", "--format=%ae%n%ce", tip, f"^{record.start}", at=repo.common_dir).split("\n")
+    return worktrees.email(record.agent) in emails
 
 
 def _still(repo: Repository, record: Record, tip: str, known: _Known) -> str:

@@ -90,12 +90,17 @@ def hooks_folder(repo: Repository) -> Path:
     return repo.own_dir / "hooks"
 
 
+def email(agent: str) -> str:
+    """Return the address under which an agent commits."""
+    return f"{agent}@agents.agentcom.invalid"
+
+
 def set_up(repo: Repository, path: Path, task_id: str, agent: str, branch: str, base: str, remote: str) -> None:
     """Let a work tree know whose it is; doing it again mends it. Raises OSError, FlowError."""
     _write_hooks(hooks_folder(repo))
     values = {
         "user.name": agent,
-        "user.email": f"{agent}@agents.agentcom.invalid",
+        "user.email": email(agent),
         "commit.gpgSign": "false",
         "tag.gpgSign": "false",
         "core.hooksPath": str(hooks_folder(repo)),

@@ -127,6 +127,7 @@ def test_a_remote_that_is_gone_starts_nothing(place: Place) -> None:
     place.origin.rename(place.origin.with_name("away"))
     ended = command(place.clone.path, "start-task", "--task", "-", stdin=TASK_JSON)
     refused(ended, 69, "nothing was started, because the newest main is not known")
+    assert not list((place.clone.path / ".git/agentcom").rglob("t-*"))
     assert len(place.clone.git("worktree", "list").splitlines()) == 1
 
 
@@ -530,6 +531,24 @@ def test_prune_keeps_what_is_not_finished_and_says_why(place: Place, before, why
     ended = command(place.clone.path, "prune")
     assert f"{TASK.id} (loash) kept: {why}" in ended.out
     assert work.path.exists()
+
+
+def test_a_branch_that_only_followed_the_base_is_no_finished_task(place: Place) -> None:
+    work = begun(place)
+    place.main_moves(a_txt="two\n")
+    assert command(work.path, "sync").code == 0
+    assert "kept: the task is not over, and nothing was submitted yet" in command(place.clone.path, "prune").out
+
+
+def test_a_base_that_is_gone_from_the_remote_keeps_its_tasks_and_stops_no_others(place: Place) -> None:
+    submitted(place)
+    place.other.git("push", "--quiet", "origin", "main:refs/heads/release")
+    begun(place, task=json.dumps({"task_id": "t-2", "title": "Another", "base": "release"}))
+    place.other.git("push", "--quiet", "origin", ":refs/heads/release")
+    merged(place, "--ff-only")
+    ended = command(place.clone.path, "prune", "--json").json
+    assert [one["task_id"] for one in ended["removed"]] == [TASK.id]
+    assert "origin has no branch release" in ended["remarks"][0]
 
 
 def _over(place: Place) -> None:
