@@ -182,3 +182,32 @@ def test_what_is_remembered_is_json_beside_the_repository_and_nothing_is_left_in
 )
 def test_a_slug_is_transliterated_and_never_empty(title: str, slug: str) -> None:
     assert naming.slug(title) == slug
+
+
+def test_what_an_agent_did_inside_a_merge_is_not_dropped_when_the_base_moves_again(place: Place) -> None:
+    work = place.start()
+    work.commit({"seven.txt": "7\n"}, "Write seven")
+    newer = place.main_moves(a_txt="two\n")
+    work.git("fetch", "--quiet", "origin", "main")
+    work.git("merge", "--quiet", "--no-commit", "--no-ff", newer)
+    work.commit({"adapted.txt": "by hand, inside the merge\n"}, "Merge main, and adapt")
+    place.main_moves(b_txt="three\n")
+
+    done = submit(work.path, rebase=True)
+    assert work.git("show", f"{done.commit}:adapted.txt") == "by hand, inside the merge"
+    assert work.git("show", f"{done.commit}:b.txt") == "three"
+    assert place.tip(done.branch) == done.commit
+
+
+def test_a_merge_of_the_base_that_conflicts_leaves_everything_as_it_was(place: Place) -> None:
+    work = place.start()
+    work.commit({"seven.txt": "7\n"}, "Write seven")
+    first = place.main_moves(a_txt="two\n")
+    work.git("fetch", "--quiet", "origin", "main")
+    work.git("merge", "--quiet", "--no-ff", "--no-edit", first)
+    before = work.commit({"b.txt": "mine\n"}, "Change b")
+    place.main_moves(b_txt="theirs\n")
+    with pytest.raises(Refused) as refused:
+        submit(work.path, rebase=True)
+    assert _codes(refused) == ["conflict"]
+    assert (work.head(), work.git("status", "--porcelain")) == (before, "")
