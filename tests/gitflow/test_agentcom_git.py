@@ -459,6 +459,19 @@ def test_a_conflict_with_commits_of_others_loses_neither(place: Place) -> None:
     assert (work.head(), place.tip(BRANCH)) == (mine, theirs)
 
 
+def test_sync_of_a_branch_with_merges_keeps_what_was_solved_in_them(place: Place) -> None:
+    work = begun(place)
+    work.commit({"a.txt": "mine\n"})
+    place.main_moves(a_txt="theirs\n")
+    work.git("fetch", "--quiet", "origin")
+    work.git("merge", "--quiet", "origin/main", check=False)
+    work.commit({"a.txt": "both\n"}, "Join")
+    place.main_moves(b_txt="two\n")
+    assert command(work.path, "sync").code == 0
+    assert (work.path / "a.txt").read_text() == "both\n"
+    assert command(work.path, "status", "--json").json["stale"] is False
+
+
 # --- prune ------------------------------------------------------------------------------------------------------------
 
 
