@@ -162,6 +162,7 @@ class FakeForge:
             text = f"A pull request already exists for {self._owner}:{body['head']}."
             return 422, {"message": "Validation Failed", "errors": [{"message": text}]}
         number = len(self.pulls) + 1
+        repo = {"full_name": self.project, "default_branch": "main"}
         self.pulls[number] = {
             "number": number,
             "html_url": f"https://{self.host}/{self.project}/pull/{number}",
@@ -177,7 +178,7 @@ class FakeForge:
                 "label": f"{self._owner}:{body['head']}",
                 "repo": {"full_name": self.project},
             },
-            "base": {"ref": body["base"], "sha": base, "repo": {"full_name": self.project}},
+            "base": {"ref": body["base"], "sha": base, "repo": repo},
         }
         return 201, self._shown(number)
 
