@@ -160,7 +160,7 @@ def test_the_readme_lists_every_command_there_is() -> None:
     for name in COMMANDS:
         for whole, command in _commands_below(cli, name):
             assert re.search(rf"`agentcom {whole}\b", listed), f"agentcom {whole} is missing from the README's table"
-            assert ("--json" in _options(command)) == (whole not in ("hub", "watch", "mcp")), whole
+            assert ("--json" in _options(command)) == (whole not in ("up", "hub", "watch", "mcp")), whole
 
 
 def test_the_readme_lists_every_exit_code() -> None:

@@ -92,7 +92,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[service.Options]:
     """What ``agentcom hub`` would have started."""
     seen: list[service.Options] = []
 
-    async def serve(options: service.Options, _announce: object) -> None:
+    async def serve(options: service.Options, _announce: object, _herald: object) -> None:
         seen.append(options)
 
     monkeypatch.setattr(service, "serve", serve)

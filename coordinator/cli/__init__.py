@@ -12,6 +12,7 @@ from coordinator.cli.lazy import LazyGroup
 
 #: command -> (where it is, one line of help); the line stands here so that ``--help`` imports nothing.
 COMMANDS = {
+    "up": ("up_cmd:command", "Run everything on this machine: hub, agents, watch."),
     "init": ("init_cmd:command", "Make or equip a repository for AgentCom."),
     "hub": ("hub_cmd:command", "Run the hub: watch the repository, hand out work, keep the trail."),
     "hook": ("hook_cmd:command", "Let a forge tell the hub of pushes."),

@@ -44,6 +44,11 @@ def command(directory: Path, as_json: bool) -> None:
     repository's git configuration where you have none, and says which; `agentcom uninstall` takes them back. Nothing of
     yours is changed.
     """
+    equip(directory, as_json=as_json)
+
+
+def equip(directory: Path, *, as_json: bool = False, steps: bool = True) -> None:
+    """Do it, and say what was done; with ``steps`` also what comes next."""
     from coordinator.files.validate import fates
     from coordinator.git.person import CannotCommit, commit_paths, is_committed, saved_blob
     from coordinator.git.settings import set_up
@@ -93,7 +98,8 @@ def command(directory: Path, as_json: bool) -> None:
         click.echo(f"  {name} is a link or a folder, and only plain files are read: put the file itself there")
     if saved_only:
         click.echo(f"  {name} is saved but not committed, and only commits count: git add {name} && git commit")
-    _next_steps(top)
+    if steps:
+        _next_steps(top)
 
 
 def _say_settings(wishes: "Wishes") -> None:

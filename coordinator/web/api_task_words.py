@@ -354,7 +354,7 @@ def _made(outcome: Outcome) -> Response:
         status="queued",
         priority=spec.priority.word,
         created_at=status.created_at,
-        held=status.held,
+        held=status.held or spec.hold,
     )
 
 

@@ -4,10 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.register_assert_rewrite("support.crashes", "support.sidecardeaths")
-
-from support.crashes import CrashStage  # noqa: E402  its claims are assertions
+from support.crashes import CrashStage
 
 
 @pytest.fixture

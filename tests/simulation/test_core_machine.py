@@ -229,7 +229,8 @@ class CoreMachine(RuleBasedStateMachine):
         token = Token(self._hash(), "ac_abcde")
         known = sorted(invite for invite, name in self.invites.items() if name == agent)
         invite = known[-1] if invited and known else "f" * 64 if invited else None
-        spec, now = Spec(task, "Say hello", origin=Origin.API, blob="d" * 40), self.world.now.wall
+        where, now = f"tasks/api/{task}.yaml", self.world.now.wall
+        spec = Spec(task, "Say hello", origin=Origin.API, blob="d" * 40, where=where)
         before = self.world.core.memory.agents.get(agent)
         good = before is not None and any(one.sha256 == invite and one.lives(now) for one in before.record.invites)
         shut = before is not None and (bool(before.open_tokens(now)) or (before.known and before.spec.disabled))

@@ -422,6 +422,10 @@ def test_pages_go_on_where_they_ended_whatever_is_inserted(counter: Counter) -> 
     assert [task["id"] for task in skipped["tasks"]] == made[4:], "a number of an earlier version still counts"
 
 
+def test_a_task_that_is_made_on_hold_is_answered_as_held(counter: Counter) -> None:
+    assert counter.done("bob", "POST", "/api/tasks", {"title": "Later", "hold": True})["held"] is True
+
+
 @pytest.mark.parametrize("cursor", ["x", "-1", "é", "W10", "W251bGwsMSwxLDEsMV0", "[" * 5000, "9" * 5000])
 def test_a_cursor_that_was_never_given_is_malformed_or_empty(counter: Counter, cursor: str) -> None:
     code, answer = counter.ask("eye", "GET", f"/api/tasks?cursor={cursor}")

@@ -1,0 +1,73 @@
+"""Commits of the trail, told in lines."""
+
+from typing import Any
+
+from coordinator.up.story import Story, news
+
+
+def record(subject: str, event: str, task: str | None = "t-1", commit: str = "c") -> dict[str, Any]:
+    return {"subject": subject, "event": event, "task": task, "commit": commit}
+
+
+def task(status: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": "t-1",
+        "title": "Write seven",
+        "status": status,
+        "question": None,
+        "reason": "",
+        "result": None,
+        **more,
+    }
+
+
+def test_a_task_is_told_from_its_beginning_to_its_end() -> None:
+    story = Story()
+    told = [
+        story.tell(record("t-1: created (Ada): Write seven", "created")),
+        story.tell(record("t-1: queued -> assigned (claude)", "assigned")),
+        story.tell(record("t-1: assigned -> working (claude)", "accepted")),
+        story.tell(
+            record("t-1: working -> in_review (claude)", "completed"),
+            task("in_review", result={"pr_url": "https://example.org/pull/7", "tokens_used": 412_345}),
+        ),
+    ]
+    assert told == [
+        "t-1 new: Write seven",
+        "t-1: queued -> assigned (claude): Write seven",
+        None,
+        "t-1: working -> in_review (claude): Write seven; https://example.org/pull/7",
+    ]
+    assert story.end() == "0 done, 1 in review: https://example.org/pull/7, 0 failed, 412k tokens"
+
+
+def test_only_what_needs_more_words_is_asked_for() -> None:
+    story = Story()
+    assert story.wants(record("t-1: queued -> assigned (a)", "assigned")) is None
+    assert story.wants(record("t-1: working -> blocked (a)", "blocked")) == "t-1"
+    assert story.wants(record("agent a: parked", "agent_changed", task=None)) is None
+
+
+def test_a_question_comes_with_the_command_that_answers_it() -> None:
+    line = Story().tell(record("t-1: working -> blocked (a)", "blocked"), task("blocked", question="Which one?"))
+    assert line == 't-1: working -> blocked (a): Write seven; asks: Which one?; agentcom task answer t-1 "..."'
+
+
+def test_words_of_agents_play_no_tricks_with_the_terminal() -> None:
+    line = Story().tell(
+        record("t-1: working -> failed (a)", "failed"), task("failed", reason="\x1b[2Jboom\nbang " + "x" * 500)
+    )
+    assert line is not None
+    assert "\x1b" not in line
+    assert "\n" not in line
+    assert len(line) < 200
+
+
+def test_nothing_is_told_twice_and_a_task_that_goes_on_counts_once() -> None:
+    story = Story()
+    trail = [record(f"t-1: x {n}", "held", commit=f"c{n}") for n in (3, 2, 1)]
+    assert [one["commit"] for one in news(trail, "c1")] == ["c2", "c3"]
+    assert news(trail, "c3") == []
+    for status in ("failed", "done"):
+        story.tell(record(f"t-1: working -> {status} (a)", status), task(status))
+    assert story.end() == "1 done, 0 failed"
