@@ -179,10 +179,10 @@ def _ask(
     if found is None:
         found = forge.open(wanted)
     elif found.state == "open":
-        title = wanted.title if found.title == record.pr_title or not record.pr_title else found.title
+        title = wanted.title if found.title == record.pr_title else found.title
         found = forge.update(found, replace(wanted, title=title, body=prose.merged(found.body, body)))
-    remarks = forge.mark(found, wanted) if found.state == "open" else ("it is merged already",)
     records.write(repo, replace(record, pr_title=done.title, pr_url=found.url))
+    remarks = forge.mark(found, wanted) if found.state == "open" else ("it is merged already",)
     return replace(done, pull_request=found, created=created, remarks=remarks)
 
 

@@ -1,6 +1,7 @@
 """Submitting with a forge behind the remote: the pull request is opened, kept up to date, and never loses a push."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,10 @@ def test_a_pull_request_that_a_person_opened_for_the_branch_is_taken_over_with_t
     work = place.work()
     work.git("push", "--quiet", "origin", "HEAD")
     number = place.forge.opened(BRANCH)
-    place.forge.pulls[number]["body"] = "Opened by hand.\n"
+    place.forge.pulls[number].update(title="Seven by hand", body="Opened by hand.\n")
     done = submit(work.path)
     assert (len(place.forge.pulls), done.created) == (1, False)
+    assert place.forge.pulls[number]["title"] == "Seven by hand"
     assert place.forge.pulls[number]["body"].startswith("Opened by hand.\n")
 
 
@@ -156,8 +158,9 @@ def test_a_crash_after_the_pull_request_was_opened_leads_to_the_same_one(
         crash.setattr("sidecar.gitflow.forge.github.GitHub.mark", _dies)
         with pytest.raises(KeyboardInterrupt):
             submit(work.path)
+    place.forge.pulls[1]["title"] = "Seven, at last"
     done = submit(work.path)
-    assert (len(place.forge.pulls), done.created) == (1, False)
+    assert (len(place.forge.pulls), done.created, place.forge.pulls[1]["title"]) == (1, False, "Seven, at last")
     assert place.forge.labels[1] == ["agent:loash", "priority:high", "risk:low"]
 
 
@@ -266,6 +269,18 @@ def test_without_a_token_gh_opens_the_pull_request(
     place.forge.fails = lambda _question: (404, {"message": "Not Found"}, {})
     work.commit({"nine.txt": "9\n"})
     with pytest.raises(NotAllowed, match=r"is pushed, but .* shows no ada/app"):
+        submit(work.path)
+    assert place.tip() == work.head()
+
+
+def test_gh_without_network_leaves_the_push_standing(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_TOKEN")
+    folder = fake_gh(tmp_path / "bin", replace(place.forge, url="http://127.0.0.1:9"))
+    monkeypatch.setenv("PATH", f"{folder}:{git_env()['PATH']}")
+    work = place.work()
+    with pytest.raises(Unreachable, match=r"is pushed, but .*gh says: error connecting to api\.github\.com.*try again"):
         submit(work.path)
     assert place.tip() == work.head()
 
