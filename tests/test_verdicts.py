@@ -1,5 +1,8 @@
 """What a forge says of work in review, and which of its answers, and of an agent's words, are believed."""
 
+import contextlib
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -199,6 +202,30 @@ def test_answers_that_make_no_sense_are_problems_and_tell_no_token(place: Place,
 def test_a_forge_that_is_away_is_a_problem(place: Place) -> None:
     listener = Listener("http://127.0.0.1:9", "secret", lambda: 0.0)
     assert "does not answer" in str(listener.hear([place.offer]).problems[0])
+
+
+def test_a_forge_that_does_not_answer_is_waited_for_once_a_round(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        knocks: list[None] = []
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0]:
+                        knocks.append(None)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        now = 1000.0
+        listener = Listener(f"http://127.0.0.1:{server.getsockname()[1]}", "secret", lambda: now)
+        offers = [replace(place.offer, task=f"t-{n}", pr_url=f"https://github.com/ada/app/pull/{n}") for n in (1, 2, 3)]
+        assert len(listener.hear(offers).problems) == 1
+        assert len(knocks) == 1
+        now += ASK_EVERY_S
+        listener.hear(offers)
+        assert len(knocks) == 2
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 def test_the_token_goes_to_no_other_forge_than_the_one_that_is_set(place: Place) -> None:

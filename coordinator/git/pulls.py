@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from coordinator.git import forge
 from coordinator.git.forge import NoAnswer
@@ -18,6 +18,8 @@ from coordinator.git.forge import NoAnswer
 ANSWER_S = 10.0
 #: How long a forge that wants to be asked less is left alone, in seconds: at least, and at most.
 REST_S = (60.0, 3600.0)
+#: How long one that does not answer is left alone, in seconds: its silence costs one wait, not one for each question.
+SILENT_S = 20.0
 #: So many entries a page, and so many pages of one list.
 PAGE, PAGES = 100, 10
 #: So many answers are kept to be confirmed.
@@ -123,14 +125,15 @@ class Reader:
         if self._clock() < self._rest_until:
             raise NoAnswer(self._why)
         etag, known = self._kept.pop(path, ("", None))
-        answer = forge.ask(self._api, self._token, "GET", path, agent="agentcom", timeout=ANSWER_S, etag=etag)
+        try:
+            answer = forge.ask(self._api, self._token, "GET", path, agent="agentcom", timeout=ANSWER_S, etag=etag)
+        except NoAnswer as error:
+            self._rest(str(error), SILENT_S)
         if answer.status == 304 and etag:
             self._kept[path] = (etag, known)
             return known
         if answer.limited:
-            self._why = f"the forge at {self._api} wants to be asked less: {answer.said}"
-            self._rest_until = self._clock() + _rest(answer)
-            raise NoAnswer(self._why)
+            self._rest(f"the forge at {self._api} wants to be asked less: {answer.said}", _wait(answer))
         if answer.status != 200:
             what = f"the forge at {self._api} answers {answer.status}: {answer.said}"
             mend = {401: "check the token", 403: "check the token's rights", 404: "check the token's rights"}
@@ -141,8 +144,12 @@ class Reader:
                 del self._kept[next(iter(self._kept))]
         return answer.body
 
+    def _rest(self, why: str, seconds: float) -> NoReturn:
+        self._why, self._rest_until = why, self._clock() + seconds
+        raise NoAnswer(why) from None
 
-def _rest(answer: forge.Answer) -> float:
+
+def _wait(answer: forge.Answer) -> float:
     after, reset = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
     wait = float(after) if after.isdecimal() else float(reset) - time.time() if reset.isdecimal() else 0.0
     return min(max(wait, REST_S[0]), REST_S[1])
