@@ -95,6 +95,8 @@ bench: $(STAMP) ## the benchmarks, quick
 	@$(BIN)/python -m benchmarks.sidecar --quick
 	@echo
 	@$(BIN)/python -m benchmarks.dashboard --quick
+	@echo
+	@$(BIN)/python -m benchmarks.gitflow --quick
 
 clean: ## remove .venv and caches
 	@rm -rf $(VENV) .screenshots .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

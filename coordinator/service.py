@@ -175,7 +175,12 @@ class HubView:
             await self._syncer.fetch()
 
     async def reconcile(self) -> dict[str, Any]:
-        """Look at the source now; return which commit is observed, once what it changed is durable."""
+        """Look at the source now; return which commit is observed, once what it changed is durable.
+
+        Work in review is looked at soon.
+        """
+        if self._reviewer is not None:
+            self._reviewer.look()
         if self._syncer is not None:
             await self._syncer.fetch()
         observed = await self._hub.reconcile()

@@ -22,11 +22,11 @@ from sidecar.runtimes.schema import load as load_runtime
 
 _AGENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 _KEYS = (
-    "agent_id token name hub_url hub_api_url capabilities state_dir results_dir log_file reconnect_max resend_every "
-    "progress_every stop_grace kill_grace runtime"
+    "agent_id token name repo_dir hub_url hub_api_url capabilities state_dir results_dir log_file "
+    "reconnect_max resend_every progress_every stop_grace kill_grace runtime repos git_failure"
 ).split()
 #: Keys of the Node sidecar's config.json that mean nothing here; they are no mistake.
-_OLD_KEYS = frozenset({"repo_dir", "reviewer", "confirmation_timeout_ms", "wake_command"})
+_OLD_KEYS = frozenset({"reviewer", "confirmation_timeout_ms", "wake_command"})
 _RUNTIME_KEYS = "name file program argv args options cwd env timeout profile check_login script".split()
 _WS_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
@@ -71,6 +71,9 @@ class Config:
     progress_every: float = 60.0
     stop_grace: float = 10.0
     kill_grace: float = 5.0
+    repos: Mapping[str, Path] = field(default_factory=dict)
+    one_repo: Path | None = None
+    git_warns: bool = False
 
 
 def runtime_of(config: Config) -> Runtime:
@@ -169,7 +172,22 @@ class _Reader:
             progress_every=self._seconds(self._raw, "progress_every", 60.0),
             stop_grace=self._seconds(self._raw, "stop_grace", 10.0, zero=True),
             kill_grace=self._seconds(self._raw, "kill_grace", 5.0, zero=True),
+            repos=self._repos(),
+            one_repo=self._folder(self._raw, "repo_dir"),
+            git_warns=self._git_warns(),
         )
+
+    def _repos(self) -> dict[str, Path]:
+        raw = self._raw.get("repos") or {}
+        if not isinstance(raw, dict) or not all(isinstance(one, str) and one for one in raw.values()):
+            raise self._wrong("repos", "must map names of repositories to folders, e.g. {app: /srv/app}")
+        return {str(name): (self._base / Path(one).expanduser()).absolute() for name, one in raw.items()}
+
+    def _git_warns(self) -> bool:
+        said = self._raw.get("git_failure", "fail")
+        if said not in ("fail", "warn"):
+            raise self._wrong("git_failure", f"{said!r}: write fail (the attempt ends) or warn (it goes on without)")
+        return bool(said == "warn")
 
     def _runtime(self, state_dir: Path) -> RuntimeConfig:
         raw = self._raw.get("runtime")

@@ -6,6 +6,7 @@ awaited before the effects after it, and tried again until the disk takes it, so
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from dataclasses import replace
@@ -36,10 +37,11 @@ from sidecar.events import (
     Tick,
     Update,
 )
+from sidecar.gitwork import Gitwork, Repos
 from sidecar.listener import Listener
 from sidecar.outbox import Outbox
 from sidecar.relay import Relay
-from sidecar.runner import Runner, RunSettings
+from sidecar.runner import Runner, RunSettings, without_secrets
 from sidecar.spool import Spool
 from sidecar.values import Key, Queue, Stage, key_of
 
@@ -69,6 +71,14 @@ class Daemon:
         self._outbox = Outbox(config.state_dir, config.results_dir)
         self._outbox.prepare()
         self._runtime = runtime_of(config)
+        repos = Repos(
+            config.state_dir / "repos",
+            config.repos,
+            config.one_repo,
+            by_itself=runtime.cwd is not None or self._runtime.definition.completion == "report",
+            warn=config.git_warns,
+        )
+        self._git = Gitwork(config.agent_id, repos, without_secrets(os.environ, frozenset({config.token})))
         self._runner = Runner(
             self._outbox,
             self._runtime,
@@ -79,6 +89,7 @@ class Daemon:
                 kill_grace=config.kill_grace,
                 check_login=runtime.check_login,
                 secrets=frozenset({config.token}),
+                git=self._git,
             ),
             lambda ended: self._inbox.put_nowait((0, ended)),
         )
@@ -163,10 +174,14 @@ class Daemon:
             case Closed():
                 self._session = 0
             case Received(frame=TaskAssign() as frame):
-                event = Received(frame, await asyncio.to_thread(self._runtime.refusal, key_of(frame)))
+                event = Received(frame, await asyncio.to_thread(self._refusal, frame))
         code = await self._perform_all(core.handle(event, time.monotonic()))
         await self._listener.attend(core.working_on)
         return code
+
+    def _refusal(self, assignment: TaskAssign) -> str | None:
+        """Return why this sidecar will not take an assignment, None when it will."""
+        return self._runtime.refusal(key_of(assignment)) or self._git.refusal(assignment)
 
     async def _perform_all(self, effects: list[Effect]) -> int | None:
         """Perform effects in order; return an exit code when one of them ends the process."""

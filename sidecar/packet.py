@@ -59,13 +59,23 @@ def build(assignment: TaskAssign, report: str) -> Packet:
     )
 
 
-def how_to_report(definition: Definition, folder: Path) -> str:
-    """Return what an agent of this runtime is told about reporting; ``folder`` is that of the attempt."""
+def how_to_report(definition: Definition, folder: Path, work: Path | None = None, branch: str = "") -> str:
+    """Return what an agent of this runtime is told about reporting; ``folder`` is that of the attempt.
+
+    ``work`` is where it works (default: a folder of the attempt), on ``branch`` if that is a git work tree.
+    """
+    told = _how_to_report(definition, folder, work or folder / "work")
+    if not branch:
+        return told
+    return f"You work in a git work tree on `{branch}`: commit there. Pushing is done for you.\n{told}"
+
+
+def _how_to_report(definition: Definition, folder: Path, work: Path) -> str:
     result = folder / "result.json"
     if definition.completion == "report":
         return (
             f"1. Before you begin, create the empty file `{folder / 'confirmed'}`.\n"
-            f"2. Work in `{folder / 'work'}` unless the task names another place. Look into `{folder / 'updates'}`\n"
+            f"2. Work in `{work}` unless the task names another place. Look into `{folder / 'updates'}`\n"
             "   now and then, if it exists: the task may change.\n"
             f"3. When finished, write one JSON object to `{result}`:\n{_FORM}\n"
         )
@@ -77,7 +87,7 @@ def how_to_report(definition: Definition, folder: Path) -> str:
             )
         case "path":
             return (
-                f"Work in `{folder / 'work'}` unless the task names another place.\n"
+                f"Work in `{work}` unless the task names another place.\n"
                 f"When finished, write one JSON object to `{result}`:\n{_FORM}\n"
             )
         case "answer":

@@ -24,6 +24,8 @@ from sidecar.child import Order
 from sidecar.core import STOPPED_DURING_RUN
 from sidecar.events import Ended
 from sidecar.folder import Folder
+from sidecar.gitflow.values import FlowError
+from sidecar.gitwork import Gitwork, failure_of, place_of
 from sidecar.outbox import Outbox
 from sidecar.outcome import QUESTION_CHARS, Exit, clean, judge, read_result
 from sidecar.packet import Packet, build, how_to_report, overhead_tokens
@@ -56,6 +58,7 @@ class RunSettings:
     kill_grace: float = 5.0
     check_login: bool = True
     secrets: frozenset[str] = frozenset()
+    git: Gitwork | None = None
     seed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -101,6 +104,8 @@ class Runner:
     async def close(self) -> None:
         """Kill what runs and wait until it is dead; nothing is reported any more."""
         self._report = lambda _ended: None
+        if self._settings.git is not None:
+            self._settings.git.close()
         for key in list(self._runs):
             self.kill(key)
         for announcing in self._announcing:
@@ -131,7 +136,7 @@ class Runner:
         result = waking.result_of(folder, self._outbox, key) if self.outlives else folder.result()
         if result is None:
             return self._open_question(key)
-        return self._completed(key, read_result(result, clean(folder.tail())), assignment)
+        return self._completed(key, read_result(result, clean(folder.tail())), assignment, patient=False)
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
@@ -147,6 +152,8 @@ class Runner:
             outcome = await self._outcome(key, assignment, run, resumed)
         except OSError as error:
             outcome = Failure(f"the sidecar could not run it: {error}", "environment")
+        except FlowError as error:
+            outcome = failure_of(error, "no work tree could be made")
         except Exception:
             logger.exception("a bug in the sidecar ended attempt %s", key)
             outcome = Failure("a bug in the sidecar, see its log")
@@ -215,13 +222,24 @@ class Runner:
     def _folder(self, key: Key) -> Folder:
         return Folder(self._outbox.folder(key))
 
+    def _work(self, key: Key) -> Path:
+        """Return where an attempt works: its work tree, the configured folder, or a fresh one of its own."""
+        folder = self._folder(key)
+        place = place_of(folder.path)
+        return self._settings.cwd or folder.work if place is None else place.path
+
     def _packet(self, key: Key, assignment: TaskAssign) -> Packet:
-        return build(assignment, how_to_report(self._runtime.definition, self._folder(key).path))
+        folder = self._folder(key).path
+        place = place_of(folder)
+        work, branch = (None, "") if place is None else (place.path, place.branch)
+        return build(assignment, how_to_report(self._runtime.definition, folder, work, branch))
 
     def _prepare(self, key: Key, assignment: TaskAssign) -> None:
         """Lay out the attempt's folder; the last step marks it as started."""
         folder = self._folder(key)
         folder.make()
+        if self._settings.git is not None and self._settings.git.cares_for(assignment):
+            self._settings.git.begin(assignment, folder.path)
         folder.lay_out(self._packet(key, assignment))
         for name, text in self._settings.seed.items():
             (folder.work / name).write_text(text, encoding="utf-8")
@@ -247,7 +265,7 @@ class Runner:
         return Order(
             argv=command,
             environment=self._environment(key),
-            cwd=self._settings.cwd or self._folder(key).work,
+            cwd=self._work(key),
             folder=folder,
             log_bytes=LOG_BYTES,
             grace=self._settings.kill_grace,
@@ -273,7 +291,7 @@ class Runner:
             "RESULT_FILE": str(folder.result_file),
             "RESULTS_DIR": str(self._outbox.results_dir),
             "PACKET_DIR": str(folder.path),
-            "WORK_DIR": str(self._settings.cwd or folder.work),
+            "WORK_DIR": str(self._work(key)),
             "TMP_DIR": str(folder.tmp),
             "SESSION": str(uuid.uuid4()),
             "TIMEOUT_S": str(int(limit or USUAL_LIMIT_S)),
@@ -297,12 +315,18 @@ class Runner:
         path = os.pathsep.join((os.environ.get("PATH", os.defpath), commands))
         return {**without_secrets(os.environ, self._settings.secrets), "PATH": path}
 
-    def _completed(self, key: Key, outcome: Outcome, assignment: TaskAssign) -> Outcome:
-        """Add to a success what only the sidecar knows: its own cost, and the files of a scratch folder."""
+    def _completed(self, key: Key, outcome: Outcome, assignment: TaskAssign, *, patient: bool = True) -> Outcome:
+        """Add to a success what only the sidecar knows: its own cost, where the work is in git, or which files."""
         if not isinstance(outcome, Success):
             return outcome
+        place = place_of(self._folder(key).path)
+        if place is not None and self._settings.git is not None:
+            submitted = self._settings.git.finish(place, assignment, outcome, patient=patient)
+            if not isinstance(submitted, Success):
+                return submitted
+            outcome = submitted
         added: dict[str, Any] = {"overhead_tokens": overhead_tokens(self._packet(key, assignment))}
-        if self._settings.cwd is None and "files" not in outcome.result:
+        if self._settings.cwd is None and place is None and "files" not in outcome.result:
             files, more = self._folder(key).files()
             added |= {"files": files} if files else {}
             added |= {"more_files": more} if more else {}

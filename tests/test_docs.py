@@ -199,7 +199,7 @@ def test_the_runtimes_on_the_page_are_those_that_there_are() -> None:
 def test_the_sidecars_keys_are_all_on_the_page() -> None:
     text = "\n".join(text for info, text in _blocks("docs/files.md") if info in ("yaml sidecar", "yaml runtime"))
     named = set(re.findall(r"^ *([a-z_]+):", text.replace("# or file:", "\n file:"), re.MULTILINE))
-    assert {*config._KEYS, *config._RUNTIME_KEYS} - named == {"hub_api_url", "results_dir", "script"}
+    assert {*config._KEYS, *config._RUNTIME_KEYS} - named == {"hub_api_url", "repo_dir", "results_dir", "script"}
 
 
 def _example(path: str) -> bytes:

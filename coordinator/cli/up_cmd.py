@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, fail, one_line
+from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, fail, one_line, refuse
 from coordinator.cli.reading_options import open_ground
 
 if TYPE_CHECKING:
     from coordinator.ground import Ground
     from coordinator.up.together import Together
 
+#: Laid down where there is no agentcom.yaml.
+_POLICY = """\
+# The settings of AgentCom here; all keys: docs/files.md of AgentCom, or `agentcom schema policy`.
+default_repo: .     # agents work on branches of this repository; a merge into your branch is approval
+"""
 _PROFILES = ("read", "edit", "dev", "full")
 
 
@@ -79,7 +84,23 @@ def _equipped(directory: Path) -> "Ground":
         ready = False
     if not ready:
         equip(directory, steps=False)
+        _work_here(open_ground(directory))
     return open_ground(directory)
+
+
+def _work_here(ground: "Ground") -> None:
+    """Let tasks be worked on in this repository, where nobody has said anything about that."""
+    from coordinator.git.person import CannotCommit, commit_paths
+
+    top = ground.repo.work_tree
+    if top is None or (top / "agentcom.yaml").exists():
+        return
+    try:
+        files = {"agentcom.yaml": _POLICY.encode()}
+        commit_paths(ground.repo, ground.source_ref, files, "Let agents work in this repository")
+    except CannotCommit as error:
+        refuse(error)
+    click.echo("  + agentcom.yaml: agents work on branches of this repository, and you merge what you like")
 
 
 def _run(together: "Together") -> None:

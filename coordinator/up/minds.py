@@ -95,8 +95,8 @@ def token_of(mind: Mind) -> str | None:
     return token if isinstance(token, str) and said.get("agent_id") == mind.agent else None
 
 
-def write(mind: Mind, token: str, hub_url: str) -> None:
-    """Write the config file of a mind's sidecar."""
+def write(mind: Mind, token: str, hub_url: str, repo: Path) -> None:
+    """Write the config file of a mind's sidecar; ``repo`` is where tasks of this repository are worked on."""
     runtime: dict[str, Any] = {"name": mind.runtime, "profile": mind.profile}
     if mind.argv:
         runtime["argv"] = list(mind.argv)
@@ -107,6 +107,7 @@ def write(mind: Mind, token: str, hub_url: str) -> None:
         "hub_api_url": hub_url,
         "reconnect_max": "5s",
         "runtime": runtime,
+        "repos": {".": str(repo)},
     }
     mind.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(mind.config, json.dumps(said, indent=1) + "\n", 0o600)

@@ -83,7 +83,8 @@ def _more(task: Mapping[str, Any]) -> str:
                 _where(task) or f"agentcom task approve {task['id']}, or: agentcom task reject {task['id']} --note WHY"
             )
         case "done":
-            return _where(task)
+            url = (task["result"] or {}).get("pr_url")
+            return url if isinstance(url, str) else ""
         case _:
             return ""
 

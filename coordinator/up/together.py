@@ -142,7 +142,7 @@ class Together:
     async def _mind(self, mind: Mind) -> None:
         """Give a mind its token and config file, check it, and start its sidecar when it can work."""
         token = await asyncio.to_thread(self._token, mind)
-        minds.write(mind, token, self.url)
+        minds.write(mind, token, self.url, self.top)
         if self.wanted.check or not minds.was_checked(mind):
             self.say(f"{mind.agent}: checking ({mind.runtime}, {mind.profile}), it does one small task ...")
             complaint = await self._complaint(mind)

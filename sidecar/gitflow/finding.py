@@ -5,8 +5,9 @@ is told by the configuration of the work tree that the command was called in.
 """
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from coordinator.git.run import GitError
 from sidecar.gitflow import records, tasks
 from sidecar.gitflow.records import Record
 from sidecar.gitflow.repository import Repository, base_name, find
-from sidecar.gitflow.values import ID, FlowError, Misconfigured, Misused, NoWorkplace, Task
+from sidecar.gitflow.values import ID, FlowError, Misconfigured, Misused, NoWorkplace, Report, Task
 
 TASK_FILE = "AGENTCOM_TASK_FILE"
 #: Where the result of an attempt is written; it says what a pull request needs.
@@ -56,18 +57,18 @@ def workplace(directory: Path, environment: Mapping[str, str] | None = None) -> 
     """Return the repository and what is remembered of the task whose work tree this is. Raises NoWorkplace."""
     repo = find(directory, environment)
     settings = repo.settings
-    if not settings.task or not settings.branch or not settings.agent:
+    if not settings.task or not settings.branch or not settings.owner:
         known = records.every(repo)
         where = f": go into {known[0].worktree}" if len(known) == 1 else ": `agentcom-git status --all` lists them"
         raise NoWorkplace(
             f"{repo.top} is not the work tree of a task"
             + (where if known else ": make one with `agentcom-git start-task ID`")
         )
-    record = records.read(repo, settings.agent, settings.task)
+    record = records.read(repo, settings.owner, settings.task)
     if record is None or record.branch != settings.branch:
         remote = repo.remote()
         base = base_name(repo, settings.base)
-        record = Record(settings.agent, settings.task, settings.branch, str(repo.top), base, remote, ready=True)
+        record = Record(settings.owner, settings.task, settings.branch, str(repo.top), base, remote, ready=True)
     return repo, record
 
 
@@ -83,6 +84,16 @@ def remembered(record: Record) -> Task:
 def as_spec(one: Task) -> str:
     """Return a task as it is remembered."""
     return json.dumps(asdict(one), ensure_ascii=False)
+
+
+def result(environment: Mapping[str, str]) -> Report:
+    """Return what the agent has said in the result of its attempt, empty where it has said nothing."""
+    try:
+        data = Path(environment.get(RESULT_FILE) or os.devnull).read_bytes()[: tasks.MOST_BYTES]
+        raw = json.loads(data)
+    except (OSError, ValueError, RecursionError):
+        return Report()
+    return tasks.report(raw)
 
 
 def text_of(file: str, what: str) -> str:
@@ -107,11 +118,7 @@ def _given(environment: Mapping[str, str], file: str) -> Task | None:
 
 
 def _on_state_branch(repo: Repository, task_id: str) -> Task:
-    out = repo.git(
-        *("for-each-ref", "--format=%(refname)", "refs/heads/agentcom/state", "refs/remotes/*/agentcom/state"),
-        at=repo.common_dir,
-    )
-    refs = out.split()
+    refs = _state_refs(repo)
     for ref in refs:
         config, *_ = _files(repo, ref, ["agentcom.yaml"])
         for root in dict.fromkeys(("", _root(config))):
@@ -125,6 +132,27 @@ def _on_state_branch(repo: Repository, task_id: str) -> Task:
         f"there is no task {task_id} {where}: see `agentcom task list`, or give the task itself: --task FILE, e.g. "
         f'echo \'{{"task_id": "{task_id}", "title": "..."}}\' | agentcom-git start-task --task -'
     )
+
+
+def closed(repo: Repository, task_ids: Sequence[str]) -> frozenset[str]:
+    """Return which of these tasks are over, as far as the hub's branch in this clone says."""
+    wanted = frozenset(task_ids)
+    over, still = set[str](), set[str]()
+    for ref in _state_refs(repo) if wanted else ():
+        root = _root(_files(repo, ref, ["agentcom.yaml"])[0])
+        folders = (f"{root}status/open/", f"{root}status/closed/")
+        names = repo.git("ls-tree", "-r", "-z", "--name-only", ref, "--", *folders, at=repo.common_dir).split("\0")
+        still |= {Path(name).stem for name in names if name.startswith(folders[0])}
+        over |= {Path(name).stem for name in names if name.startswith(folders[1])}
+    return frozenset((over - still) & wanted)
+
+
+def _state_refs(repo: Repository) -> list[str]:
+    out = repo.git(
+        *("for-each-ref", "--format=%(refname)", "refs/heads/agentcom/state", "refs/remotes/*/agentcom/state"),
+        at=repo.common_dir,
+    )
+    return out.split()
 
 
 def _root(config: bytes | None) -> str:

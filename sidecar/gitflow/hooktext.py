@@ -49,7 +49,7 @@ while read -r from new to old; do
         case $new in
         *[!0]*) ;;
         *)
-            say "the task's branch $branch is not deleted from here: 'agentcom-git prune' does it when it is merged"
+            say "$branch is not deleted from here: 'agentcom-git prune --remote' does it once it is merged"
             refused=1
             continue
             ;;

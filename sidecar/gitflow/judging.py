@@ -37,12 +37,12 @@ def may_rebase(refusals: Sequence[Refusal]) -> bool:
     return [refusal.code for refusal in refusals] == ["base_moved"]
 
 
-def conflicts(base: str, paths: Sequence[str]) -> Refusal:
-    """Return the refusal of commits that do not go onto the base by themselves."""
+def conflicts(base: str, paths: Sequence[str], what: str = "submit") -> Refusal:
+    """Return the refusal of commits that do not go onto the base by themselves; ``what`` is the command to repeat."""
     return Refusal(
         "conflict",
-        f"your commits conflict with {base} in {_named(paths)}: everything is as it was before; run "
-        f"`git rebase {base}`, solve it by hand, then {TRY_AGAIN}",
+        f"your commits conflict with {base} in {named(paths)}: everything is as it was before; run "
+        f"`git rebase {base}`, solve it by hand, then `agentcom-git {what}` again",
     )
 
 
@@ -70,9 +70,9 @@ def _wrong_branch(facts: Facts) -> Refusal | None:
 def _dirty(facts: Facts) -> Refusal | None:
     parts = []
     if facts.dirty:
-        parts.append(f"changed but not committed: {_named(facts.dirty)}")
+        parts.append(f"changed but not committed: {named(facts.dirty)}")
     if facts.untracked:
-        parts.append(f"untracked: {_named(facts.untracked)}")
+        parts.append(f"untracked: {named(facts.untracked)}")
     if not parts:
         return None
     return Refusal(
@@ -92,7 +92,7 @@ def _no_commits(facts: Facts) -> Refusal | None:
     if not facts.behind and not facts.changes:
         return Refusal(
             "no_changes",
-            f"{facts.own_branch} has {_count(facts.ahead, 'commit')} but changes no file against {facts.base}: the "
+            f"{facts.own_branch} has {count(facts.ahead, 'commit')} but changes no file against {facts.base}: the "
             f"work is there already, or was undone; commit something, or report the task as done without it",
         )
     return None
@@ -103,7 +103,7 @@ def _moved(facts: Facts) -> Refusal | None:
         return None
     return Refusal(
         "base_moved",
-        f"{facts.base} has moved on by {_count(facts.behind, 'commit')} since your branch was made: "
+        f"{facts.base} has moved on by {count(facts.behind, 'commit')} since your branch was made: "
         "`agentcom-git submit --rebase`, or `agentcom-git sync` to look at it before",
     )
 
@@ -113,7 +113,7 @@ def _foreign(facts: Facts) -> Refusal | None:
         return None
     return Refusal(
         "foreign_commits",
-        f"{facts.own_branch} on the remote has {_count(facts.foreign, 'commit')} that this workplace never had, and "
+        f"{facts.own_branch} on the remote has {count(facts.foreign, 'commit')} that this workplace never had, and "
         f"they are not overwritten: `agentcom-git sync` puts yours on top of them",
     )
 
@@ -124,16 +124,18 @@ def _reverted(facts: Facts, allowed: Sequence[str]) -> Refusal | None:
         return None
     return Refusal(
         "silent_revert",
-        f"your branch takes back what others changed in {facts.base} meanwhile, in {_named(paths)}: take theirs with "
+        f"your branch takes back what others changed in {facts.base} meanwhile, in {named(paths)}: take theirs with "
         f"`git checkout {facts.base_commit[:12]} -- PATH` (`git rm PATH` if they deleted it) and commit; if the task "
         f"is to undo it, name each file: --allow-revert PATH",
     )
 
 
-def _named(paths: Sequence[str]) -> str:
+def named(paths: Sequence[str]) -> str:
+    """Return the first paths and how many more there are."""
     shown = ", ".join(paths[:NAMED])
     return shown if len(paths) <= NAMED else f"{shown} and {len(paths) - NAMED} more"
 
 
-def _count(number: int, word: str) -> str:
+def count(number: int, word: str) -> str:
+    """Return a number with its noun."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"

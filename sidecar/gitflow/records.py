@@ -64,9 +64,7 @@ def forget(repo: Repository, record: Record) -> None:
     """Remember a task's work no longer."""
     path = _path(repo, record.agent, record.task_id)
     path.unlink(missing_ok=True)
-    path.with_suffix(".lock").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
+    _unlock(path.with_suffix(".lock"))
 
 
 @contextlib.contextmanager
@@ -89,8 +87,19 @@ def locked(repo: Repository, agent: str, task_id: str) -> Iterator[None]:
                     f"another agentcom-git works on {task_id} for {agent} right now: wait until it has ended"
                 ) from None
             if _is_still(path, os.fstat(file.fileno()).st_ino):
-                yield
+                try:
+                    yield
+                finally:
+                    if not path.with_suffix(".json").exists():
+                        _unlock(path)  # nothing came of it
                 return
+
+
+def _unlock(path: Path) -> None:
+    """Take a lock file away, and its folder if that was the last."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def _is_still(path: Path, inode: int) -> bool:

@@ -127,10 +127,21 @@ def push(
         raise _not_pushed(error, remote, branch) from None
 
 
+def delete(repo: Repository, remote: str, branch: str, commit: str) -> None:
+    """Delete a branch on a remote, if it is still at ``commit`` there. Raises FlowError."""
+    argv = ("push", "--porcelain", f"--force-with-lease=refs/heads/{branch}:{commit}", "--end-of-options", remote)
+    try:
+        repo.git(*argv, f":refs/heads/{branch}", at=repo.common_dir, timeout=TRANSFER_S)
+    except GitError as error:
+        if "remote ref does not exist" in error.stderr or "stale info" in error.stdout.decode("utf-8", "replace"):
+            return  # it was deleted there, or holds more than what was merged
+        raise remote_error(error, f"{branch} was not deleted on {remote}") from None
+
+
 def _not_pushed(error: GitError, remote: str, branch: str) -> FlowError:
     row = _ROW.search(error.stdout.decode("utf-8", "replace"))
     if row is None:
-        if "not found on any remote" in error.stderr or "can not be found on any remote" in error.stderr:
+        if "not be found on any remote" in " ".join(error.stderr.split()):
             text = (
                 f"{branch} was not pushed: it needs commits of a submodule that no remote of it has: push those first"
             )

@@ -30,6 +30,7 @@ _NO_RIGHTS = re.compile(
     r"access denied|insufficient permission|terminal prompts disabled|not allowed|unauthorized",
     re.IGNORECASE,
 )
+_WHERE = ("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
 #: What a git operation leaves in the git directory while it waits for somebody.
 _UNDER_WAY = {
     "rebase-merge": "rebase",
@@ -114,14 +115,11 @@ def find(directory: Path, environment: Mapping[str, str] | None = None) -> Repos
     """Return the repository that ``directory`` lies in. Raises NoWorkplace, Misconfigured."""
     environment = os.environ if environment is None else environment
     try:
-        out = git(
-            *("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir", "--is-inside-work-tree"),
-            cwd=directory,
-        )
-        git_dir, common_dir, inside = _lines(out)
-        top = Path(git_dir)
-        if inside == "true":
-            top = Path(_lines(git("rev-parse", "--path-format=absolute", "--show-toplevel", cwd=directory))[0])
+        places = _lines(git(*_WHERE, "--show-toplevel", cwd=directory, check=False))
+        if len(places) < 3:  # no work tree there: it may be a git directory
+            places = _lines(git(*_WHERE, cwd=directory))
+        git_dir, common_dir = places[:2]
+        top = Path(places[-1] if len(places) > 2 else git_dir)
     except GitError as error:
         if "not a git repository" in error.stderr:
             raise NoWorkplace(

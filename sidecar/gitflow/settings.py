@@ -41,7 +41,8 @@ class Settings:
     """``agent`` is the id, "" when nobody said it; ``worktrees`` the folder of all work trees, "" for beside the repo.
 
     ``remote`` and ``base`` are names, "" for the usual ones; ``api`` is the address of the forge's API, ``project`` its
-    OWNER/NAME, both "" to be taken from the remote's address. ``task`` and ``branch`` are set in a task's work tree.
+    OWNER/NAME, both "" to be taken from the remote's address. ``task``, ``branch`` and ``owner`` are set in a
+    task's work tree; ``owner`` is the agent whose it is, whoever calls.
     """
 
     agent: str = ""
@@ -56,6 +57,7 @@ class Settings:
     risk: tuple[Rule, ...] = DEFAULT
     task: str = ""
     branch: str = ""
+    owner: str = ""
     token: str = field(default="", repr=False)
 
 
@@ -74,6 +76,7 @@ def read(pairs: Iterable[tuple[str, str]], environment: Mapping[str, str]) -> Se
         else:
             known = ", ".join(sorted(_ONE | _MANY))
             raise Misconfigured(f"git config {key}: unknown; known are {known}: `git config --unset-all {key}`")
+    owner = one.get("agent", "") if one.get("task") else ""
     one.update({key: environment[name] for name, key in VARIABLES.items() if environment.get(name)})
     values: dict[str, Any] = {name: one[name] for name in one if name != "draft"}
     values["reviewers"] = tuple(many["reviewer"])
@@ -82,6 +85,8 @@ def read(pairs: Iterable[tuple[str, str]], environment: Mapping[str, str]) -> Se
         values["risk"] = tuple(_rule(text) for text in many["risk"])
     values["token"] = next((environment[name] for name in TOKENS if environment.get(name)), "")
     _check(one)
+    _check({"agent": owner})
+    values["owner"] = owner
     return Settings(**values)
 
 

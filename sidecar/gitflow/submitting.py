@@ -77,18 +77,26 @@ def look(repo: Repository, record: Record) -> tuple[Facts, str]:
     return _facts(repo, record, fetched[record.base], tip), tip
 
 
-def put_on(repo: Repository, commit: str, base: str, dirty: Sequence[str]) -> None:
-    """Put the branch's commits on another one, or leave everything as it was. Raises Refused, FlowError."""
+def put_on(
+    repo: Repository, commit: str, base: str, dirty: Sequence[str], *, upstream: str = "", what: str = "submit"
+) -> None:
+    """Put the branch's commits on another one, or leave everything as it was.
+
+    ``base`` names the branch that ``commit`` is of; only commits after ``upstream`` are taken, "" for all that it has
+    not; ``what`` is the command to give again after a conflict. Raises Refused, FlowError.
+    """
     if dirty:
         text = f"{', '.join(dirty[: judging.NAMED])}: commit it, or `git stash`, before your commits are put on {base}"
         raise Refused((Refusal("dirty_rebase", text),))
     before = repo.resolve("HEAD")
+    if repo.git("rev-list", "--merges", "--max-count=1", f"{upstream or commit}..HEAD"):
+        _join(repo, commit, base, before, what)
+        return
+    onto = ("--onto", commit, upstream) if upstream else (commit,)
     try:
-        repo.git(*_PLAIN_REBASE, "rebase", "--quiet", "--no-gpg-sign", "--empty=drop", commit)
+        repo.git(*_PLAIN_REBASE, "rebase", "--quiet", "--no-gpg-sign", "--empty=drop", *onto)
     except GitError as error:
-        paths = [
-            facts.shown(path) for path in repo.git("diff", "--name-only", "-z", "--diff-filter=U").split("\0") if path
-        ]
+        paths = _in_conflict(repo)
         try:
             repo.git("rebase", "--abort")
         except GitError as again:
@@ -96,8 +104,30 @@ def put_on(repo: Repository, commit: str, base: str, dirty: Sequence[str]) -> No
                 raise FlowError(f"the rebase cannot be given up: {words(again)}; your work was {before}") from None
         if paths:
             name = f"{repo.remote()}/{base}" if repo.remote() else base
-            raise Refused((judging.conflicts(name, paths),)) from None
+            raise Refused((judging.conflicts(name, paths, what),)) from None
         raise FlowError(f"your commits were not put on {base}, all is as before; git says: {words(error)}") from None
+
+
+def _in_conflict(repo: Repository) -> list[str]:
+    names = repo.git("diff", "--name-only", "-z", "--diff-filter=U").split("\0")
+    return [facts.shown(path) for path in names if path]
+
+
+def _join(repo: Repository, commit: str, base: str, before: str, what: str) -> None:
+    """Merge the base in: a rebase would drop what somebody did by hand inside the merges of this branch."""
+    try:
+        repo.git("merge", "--quiet", "--no-edit", "--no-gpg-sign", "--no-autostash", "--no-verify-signatures", commit)
+    except GitError as error:
+        paths = _in_conflict(repo)
+        try:
+            repo.git("merge", "--abort")
+        except GitError as again:
+            if "merge_head missing" not in again.stderr.lower():
+                raise FlowError(f"the merge cannot be given up: {words(again)}; your work was {before}") from None
+        if paths:
+            name = f"{repo.remote()}/{base}" if repo.remote() else base
+            raise Refused((judging.conflicts(name, paths, what),)) from None
+        raise FlowError(f"{base} was not merged in, all is as before; git says: {words(error)}") from None
 
 
 def _facts(repo: Repository, record: Record, base_commit: str, tip: str) -> Facts:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sidecar.gitflow.values import ID, Misused, Task
+from sidecar.gitflow.values import ID, Misused, Report, Task
 
 #: The folders of the state branch that may hold the specification of a task, the one in force first.
 SPEC_FOLDERS = ("tasks", "tasks/api", "tasks/backlog")
@@ -56,6 +56,15 @@ def from_state(task_id: str, spec: bytes, status: bytes | None, where: str) -> T
         attempt=int(attempt) if isinstance(attempt, str) and attempt.isdecimal() else 0,
         base=_text(wanted, "base"),
     )
+
+
+def report(raw: object) -> Report:
+    """Read what an agent's result says of its work."""
+    if not isinstance(raw, dict):
+        return Report()
+    tokens = raw.get("tokens_used")
+    known = isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0
+    return Report(_text(raw, "summary"), _text(raw, "verification_report"), tokens if known else None)
 
 
 def _mapping(data: bytes, where: str) -> Mapping[str, Any]:

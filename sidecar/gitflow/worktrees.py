@@ -6,6 +6,7 @@ configuration keeps its meaning.
 
 import contextlib
 import random
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ def add(repo: Repository, path: Path, branch: str, commit: str = "", *, again: b
         ) from None
 
 
+def quoted(path: Path) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(str(path))
+
+
 def remove(repo: Repository, path: Path, *, by_force: bool = False) -> None:
     """Take a work tree away; git refuses one with changes unless ``by_force``. Raises GitError."""
     force = ("--force", "--force") if by_force else ()
@@ -84,12 +90,17 @@ def hooks_folder(repo: Repository) -> Path:
     return repo.own_dir / "hooks"
 
 
+def email(agent: str) -> str:
+    """Return the address under which an agent commits."""
+    return f"{agent}@agents.agentcom.invalid"
+
+
 def set_up(repo: Repository, path: Path, task_id: str, agent: str, branch: str, base: str, remote: str) -> None:
     """Let a work tree know whose it is; doing it again mends it. Raises OSError, FlowError."""
     _write_hooks(hooks_folder(repo))
     values = {
         "user.name": agent,
-        "user.email": f"{agent}@agents.agentcom.invalid",
+        "user.email": email(agent),
         "commit.gpgSign": "false",
         "tag.gpgSign": "false",
         "core.hooksPath": str(hooks_folder(repo)),

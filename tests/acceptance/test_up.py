@@ -84,9 +84,14 @@ def test_from_an_empty_folder_to_finished_work_and_on_at_the_next_start(tmp_path
     up.until("watch: watching")
     ours = children(up.process.pid)
     assert len(ours) == 4
-    add = (sys.executable, "-m", "coordinator", "add", "Write the number 7", "--repo", str(place))
+    add = (sys.executable, "-m", "coordinator", "add", "Write the number 7 to test-output-7.txt", "--repo", str(place))
     subprocess.run(add, check=True, capture_output=True, env=up.env)
-    assert "Write the number 7" in up.until("working -> done")
+    told = up.until("working -> in_review")
+    assert "Write the number 7 to test-output-7.txt; git -C" in told
+    merge = told.partition("; ")[2].split()
+    subprocess.run(merge, check=True, capture_output=True, env=up.env)
+    assert (place / "test-output-7.txt").read_text() == "7\n"
+    up.until("in_review -> done")
     assert up.end() == 0
     assert up.lines[-1].endswith("1 done, 0 failed")
     assert not [pid for pid in ours if Path(f"/proc/{pid}").exists()], "nothing is left running"
@@ -100,14 +105,14 @@ def test_from_an_empty_folder_to_finished_work_and_on_at_the_next_start(tmp_path
 
 def test_a_hub_that_dies_comes_back_and_work_goes_on(tmp_path: Path, open_terminal) -> None:
     clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
-    up = Terminal(clone.path, "--runtime", "fake")
+    up = Terminal(clone.path, "--runtime", "fake", "--no-watch")
     open_terminal.append(up)
-    up.until("watch: watching")
+    up.until("dashboard: ")
     hub = next(pid for pid in children(up.process.pid) if b"\0hub\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(hub, signal.SIGKILL)
     assert "hub was killed by signal 9" in up.until("started again in")
     clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Write the number 7\n"})
-    up.until("working -> done")
+    up.until("working -> in_review")
     assert up.end() == 0
 
 

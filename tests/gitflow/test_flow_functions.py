@@ -1,47 +1,14 @@
 """Starting and submitting tasks with real git: a bare origin, a clone, a base that moves."""
 
 import json
-from pathlib import Path
 
 import pytest
-from support.repo import Clone, git_env, make_bare, make_repo
+from support.gitplace import TASK, Place
 
 from sidecar.gitflow import naming
 from sidecar.gitflow.starting import start
 from sidecar.gitflow.submitting import submit
-from sidecar.gitflow.values import NotAllowed, Refused, Task, Unreachable
-
-TASK = Task("t-k3m9q2xa", "Write the number 7", attempt=1)
-
-
-class Place:
-    """An origin, the clone of an agent's machine, and somebody else who moves main."""
-
-    def __init__(self, folder: Path) -> None:
-        self.origin = make_bare(folder / "the origin.git")
-        self.other = make_repo(folder / "other", {"a.txt": "one\n", "b.txt": "one\n"})
-        self.other.git("remote", "add", "origin", str(self.origin))
-        self.other.git("push", "--quiet", "origin", "main")
-        self.other.git("clone", "--quiet", str(self.origin), str(folder / "höme clone"))
-        self.clone = Clone(folder / "höme clone")
-
-    def main_moves(self, **files: str) -> str:
-        commit = self.other.commit({name.replace("_", "."): text for name, text in files.items()}, "elsewhere")
-        self.other.git("push", "--quiet", "origin", "main")
-        return commit
-
-    def start(self, agent: str = "loash", task: Task = TASK) -> Clone:
-        return Clone(start(task, self.clone.path, agent=agent).path)
-
-    def tip(self, branch: str) -> str:
-        return self.other.git("ls-remote", str(self.origin), f"refs/heads/{branch}").partition("\t")[0]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    for name, value in git_env().items():
-        monkeypatch.setenv(name, value)
-    return Place(tmp_path)
+from sidecar.gitflow.values import NotAllowed, Refused, Unreachable
 
 
 def _codes(refused: pytest.ExceptionInfo[Refused]) -> list[str]:
@@ -215,3 +182,32 @@ def test_what_is_remembered_is_json_beside_the_repository_and_nothing_is_left_in
 )
 def test_a_slug_is_transliterated_and_never_empty(title: str, slug: str) -> None:
     assert naming.slug(title) == slug
+
+
+def test_what_an_agent_did_inside_a_merge_is_not_dropped_when_the_base_moves_again(place: Place) -> None:
+    work = place.start()
+    work.commit({"seven.txt": "7\n"}, "Write seven")
+    newer = place.main_moves(a_txt="two\n")
+    work.git("fetch", "--quiet", "origin", "main")
+    work.git("merge", "--quiet", "--no-commit", "--no-ff", newer)
+    work.commit({"adapted.txt": "by hand, inside the merge\n"}, "Merge main, and adapt")
+    place.main_moves(b_txt="three\n")
+
+    done = submit(work.path, rebase=True)
+    assert work.git("show", f"{done.commit}:adapted.txt") == "by hand, inside the merge"
+    assert work.git("show", f"{done.commit}:b.txt") == "three"
+    assert place.tip(done.branch) == done.commit
+
+
+def test_a_merge_of_the_base_that_conflicts_leaves_everything_as_it_was(place: Place) -> None:
+    work = place.start()
+    work.commit({"seven.txt": "7\n"}, "Write seven")
+    first = place.main_moves(a_txt="two\n")
+    work.git("fetch", "--quiet", "origin", "main")
+    work.git("merge", "--quiet", "--no-ff", "--no-edit", first)
+    before = work.commit({"b.txt": "mine\n"}, "Change b")
+    place.main_moves(b_txt="theirs\n")
+    with pytest.raises(Refused) as refused:
+        submit(work.path, rebase=True)
+    assert _codes(refused) == ["conflict"]
+    assert (work.head(), work.git("status", "--porcelain")) == (before, "")
