@@ -1,7 +1,8 @@
 """Work in review: whether it has been merged, seen in git and not believed of anybody.
 
 ``work_of`` says what to look for, ``Inspector`` looks (in a thread of its own), ``Reviewer`` decides when, and tells
-the hub. A merge is approval (DESIGN 4, approved / merged). What it cannot see a person says: approve, reject.
+the hub. A merge is approval (DESIGN 4, approved / merged). What it cannot see the forge says of the work's pull request
+(``verdicts``), where the hub has a token for it, or a person: approve, reject.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from coordinator.git.mirror import Away, Mirror
 from coordinator.git.remotes import url_fetched
 from coordinator.git.run import GitError, git
 from coordinator.ground import Ground
+from coordinator.verdicts import Heard, Listener, Offer, Verdict, from_environment
 
 _log = logging.getLogger("agentcom.hub")
 
@@ -43,7 +45,8 @@ _BY_HAND = "`agentcom task approve ID` or `agentcom task reject ID --note WHY` d
 class Work:
     """What one task in review left behind: where, on which branch, up to which commit, for which base.
 
-    ``url`` is None for the hub's own repository. ``since_ms`` is when the attempt began.
+    ``url`` is None for the hub's own repository. ``since_ms`` is when the attempt began. ``pr_url`` is the pull request
+    as the result has it, ``noted`` are the notes of earlier verdicts.
     """
 
     task: str
@@ -54,6 +57,15 @@ class Work:
     url: str | None = None
     base: str | None = None
     since_ms: int = 0
+    pr_url: str | None = None
+    noted: tuple[str, ...] = ()
+
+    @property
+    def offer(self) -> Offer | None:
+        """What to ask a forge about, None where there is none."""
+        if self.url is None or self.pr_url is None:
+            return None
+        return Offer(self.task, self.url, self.pr_url, self.branch, self.commit, self.base, self.since_ms, self.noted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ def work_of(task: Task, policy: Policy, remote_url: str | None) -> Work | Proble
     """
     result, spec = task.status.result or {}, task.spec
     repo = policy.repo_of(spec.repo, spec.kind)
-    branch, commit, base = (result.get(name) for name in ("branch", "commit", "base"))
+    branch, commit, base, pull = (result.get(name) for name in ("branch", "commit", "base", "pr_url"))
     if task.state is not State.IN_REVIEW or repo is None or not isinstance(branch, str) or not isinstance(commit, str):
         return None
     if not _BRANCH.match(branch) or not _COMMIT.match(commit):
@@ -84,7 +96,9 @@ def work_of(task: Task, policy: Policy, remote_url: str | None) -> Work | Proble
     if not isinstance(base, str) or not _BRANCH.match(base):
         base = spec.base or (target.base if target is not None else None)
     since = task.status.assigned_at or task.status.started_at or task.status.created_at
-    return Work(task.id, task.status.generation, repo, branch, commit, url, base, since)
+    noted = tuple(decision.note for decision in task.status.reviews if decision.note)
+    pr_url = pull if isinstance(pull, str) and pull else None
+    return Work(task.id, task.status.generation, repo, branch, commit, url, base, since, pr_url, noted)
 
 
 def _hint(task_id: str) -> str:
@@ -198,10 +212,13 @@ class _Hub(Protocol):
 class Reviewer:
     """Looks for merges while there is work in review. All calls on the hub's loop."""
 
-    def __init__(self, hub: _Hub, inspector: Inspector, remote_url: str | None) -> None:
+    def __init__(
+        self, hub: _Hub, inspector: Inspector, remote_url: str | None, listener: Listener | None = None
+    ) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._hub = hub
         self._inspector = inspector
+        self._listener = listener
         self._remote_url = remote_url
         self._observed: str | None = None
         self._news = asyncio.Event()
@@ -232,21 +249,29 @@ class Reviewer:
             await self.once()
 
     async def once(self) -> None:
-        """Look at everything that is in review now, and approve what was merged."""
+        """Look at everything that is in review now: approve what was merged, give back what the forge gives back."""
         found = [work_of(task, self._hub.policy, self._remote_url) for task in self._in_review()]
         works = [work for work in found if isinstance(work, Work)]
         unseen = [problem for problem in found if isinstance(problem, Problem)]
-        seen = Seen()
+        seen, heard = Seen(), Heard()
         if works:
-            seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._inspector.look, works)
-        self._tell((*unseen, *seen.problems))
+            seen, heard = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, works)
+        open_still = [problem for problem in seen.problems if problem.path not in heard.verdicts]
+        self._tell((*unseen, *open_still, *heard.problems))
         still = {task.id: task.status.generation for task in self._in_review()}
         for work in works:
-            merge = seen.merged.get(work.task)
-            if merge is not None and still.get(work.task) == work.generation:
-                by = Actor("person", merge.by.name, merge.by.email)
-                text = f"merged as {merge.commit[:10]}"
-                self._hub.submit(Asked(Event.APPROVED, work.task, by, text, merged=merge.commit))
+            verdict = _by_git(seen.merged.get(work.task)) or heard.verdicts.get(work.task)
+            if verdict is not None and still.get(work.task) == work.generation:
+                event = Event.CHANGES_ASKED if verdict.merged is None else Event.APPROVED
+                asked = Asked(event, work.task, verdict.by, verdict.text, work.generation, verdict.merged)
+                self._hub.submit(asked)
+
+    def _ask(self, works: Sequence[Work]) -> tuple[Seen, Heard]:
+        seen = self._inspector.look(works)
+        offers = [work.offer for work in works if work.task not in seen.merged]
+        if self._listener is None:
+            return seen, Heard()
+        return seen, self._listener.hear([offer for offer in offers if offer is not None])
 
     def _in_review(self) -> list[Task]:
         return [task for task in self._hub.durable_tasks() if task.state is State.IN_REVIEW]
@@ -260,10 +285,19 @@ class Reviewer:
     def close(self) -> None:
         """Give the thread back, soon."""
         self._inspector.give_up()
+        if self._listener is not None:
+            self._listener.give_up()
         self._thread.shutdown(wait=True)
 
 
+def _by_git(merge: Merge | None) -> Verdict | None:
+    if merge is None:
+        return None
+    return Verdict(Actor("person", merge.by.name, merge.by.email), f"merged as {merge.commit[:10]}", merge.commit)
+
+
 def make_reviewer(hub: _Hub, ground: Ground) -> Reviewer:
-    """Return what looks for merges beside a hub: mirrors stand in its data directory."""
+    """Return what looks for merges beside a hub: mirrors stand in its data directory, a token in the environment."""
     inspector = Inspector(ground.repo.common_dir, ground.branch, ground.place.folder / "mirrors")
-    return Reviewer(hub, inspector, None if ground.remote is None else url_fetched(ground.repo, ground.remote))
+    url = None if ground.remote is None else url_fetched(ground.repo, ground.remote)
+    return Reviewer(hub, inspector, url, from_environment())

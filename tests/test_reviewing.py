@@ -1,60 +1,18 @@
 """A hub sees by itself that work in review was merged, in its own repository and in others; or says why it cannot."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.hubs import SOON, look, running
+from support.hubs import look
 from support.repo import Clone, make_bare, make_repo
+from support.reviews import AGENT, BRANCH, in_review, seven, until
 
-from coordinator.core.agent import Session
-from coordinator.core.events import Accepted, Complete, Connected, Said
 from coordinator.core.machine import State
 from coordinator.core.policy import Policy, RepoTarget
 from coordinator.core.task import Spec, Status, Task
 from coordinator.files.problem import Problem
-from coordinator.ground import survey
-from coordinator.hub import Hub
-from coordinator.reviewing import Reviewer, Work, make_reviewer, work_of
-
-BRANCH = "loash/t-1-seven"
-AGENT = {"agents/loash.yaml": "name: Loash\n"}
-
-
-def seven(clone: Clone) -> str:
-    """Let the agent's work appear on a branch; return its commit."""
-    clone.git("switch", "--quiet", "-c", BRANCH)
-    commit = clone.commit({"seven.txt": "7\n"}, "Write seven", ("loash", "loash@agents.agentcom.invalid"))
-    clone.git("switch", "--quiet", "main")
-    return commit
-
-
-@asynccontextmanager
-async def in_review(clone: Clone, result: dict[str, object]) -> AsyncIterator[tuple[Hub, Reviewer]]:
-    """A running hub with task t-1 in review, which ended with this result."""
-    async with running(clone) as hub:
-        reviewer = make_reviewer(hub, survey(clone.path))
-        hub.submit(Connected("loash", Session("s", holding=frozenset())))
-        await until(hub, State.ASSIGNED)
-        await hub.settle(Said("loash", "s", Accepted("t-1", 1)))
-        await hub.settle(Said("loash", "s", Complete("t-1", 1, result)))
-        await until(hub, State.IN_REVIEW)
-        try:
-            yield hub, reviewer
-        finally:
-            reviewer.close()
-
-
-async def until(hub: Hub, state: State) -> Task:
-    async with asyncio.timeout(SOON):
-        while True:
-            task = await hub.task("t-1")
-            if task is not None and task.state is state:
-                return task
-            await asyncio.sleep(0.01)
+from coordinator.reviewing import Work, work_of
 
 
 async def test_work_merged_in_the_hubs_own_repository_is_done_by_who_merged_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from coordinator.git.address import shown
 from coordinator.git.run import GitError
 from sidecar.gitflow import facts, finding, judging, prose, records, remote, risk, worktrees
 from sidecar.gitflow.forge.choosing import choose
+from sidecar.gitflow.forge.port import Forge
 from sidecar.gitflow.records import Record
 from sidecar.gitflow.repository import Repository, words
 from sidecar.gitflow.values import Facts, FlowError, Refusal, Refused, Report, Submitted, Task, Unreachable, Wanted
@@ -169,9 +170,27 @@ def _push(repo: Repository, record: Record, done: Submitted, tip: str) -> Submit
 def _offer(
     repo: Repository, record: Record, task: Task, done: Submitted, seen: Facts, report: Report, draft: bool | None
 ) -> Submitted:
-    forge, why = choose(repo, record.remote)
-    if forge is None:
-        return replace(done, request=_request(repo, record, done), remarks=(why,) if why else ())
+    try:
+        forge, why = choose(repo, record.remote)
+        if forge is None:
+            return replace(done, request=_request(repo, record, done), remarks=(why,) if why else ())
+        return _ask(forge, repo, record, task, done, seen, report, draft)
+    except FlowError as error:
+        text = f"{record.branch} is pushed, but its pull request is not up to date: {error}"
+        raise type(error)(f"{text}; then `agentcom-git submit` again") from None
+
+
+def _ask(
+    forge: Forge,
+    repo: Repository,
+    record: Record,
+    task: Task,
+    done: Submitted,
+    seen: Facts,
+    report: Report,
+    draft: bool | None,
+) -> Submitted:
+    """Open the pull request, or bring it up to date."""
     subjects = facts.subjects(repo, done.base_commit, done.commit)
     body = prose.body(
         *(task, record.agent, record.base, done.base_commit, seen.changes, done.risk, report, subjects, done.left_out)
@@ -185,18 +204,15 @@ def _offer(
         reviewers=repo.settings.reviewers,
         draft=repo.settings.draft if draft is None else draft,
     )
-    try:
-        found = forge.find(record.branch, done.commit)
-        created = found is None
-        if found is None:
-            found = forge.open(wanted)
-        elif found.state == "open":
-            title = wanted.title if found.title == record.pr_title or not record.pr_title else found.title
-            found = forge.update(found, replace(wanted, title=title, body=prose.merged(found.body, body)))
-        remarks = forge.mark(found, wanted) if found.state == "open" else ("it is merged already",)
-    except FlowError as error:
-        raise type(error)(f"{record.branch} is pushed, but its pull request is not up to date: {error}") from None
+    found = forge.find(record.branch, done.commit)
+    created = found is None
+    if found is None:
+        found = forge.open(wanted)
+    elif found.state == "open":
+        title = wanted.title if found.title == record.pr_title else found.title
+        found = forge.update(found, replace(wanted, title=title, body=prose.merged(found.body, body)))
     records.write(repo, replace(record, pr_title=done.title, pr_url=found.url))
+    remarks = forge.mark(found, wanted) if found.state == "open" else ("it is merged already",)
     return replace(done, pull_request=found, created=created, remarks=remarks)
 
 

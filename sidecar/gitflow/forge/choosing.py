@@ -1,28 +1,12 @@
 """Which forge a remote belongs to, and by which way it is asked."""
 
-import re
 import shutil
 import subprocess
-from urllib.parse import urlsplit
 
+from coordinator.git.forge import GITHUB_API, objection, place_of
 from sidecar.gitflow.forge.port import Forge
 from sidecar.gitflow.repository import Repository
 from sidecar.gitflow.values import Misconfigured
-
-_SCP = re.compile(r"(?:[^@/:]+@)?([^/:]+):(.+)")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def place_of(url: str) -> tuple[str, str]:
-    """Return (host, OWNER/NAME) of a remote's address, ("", "") when it is a path of this machine."""
-    parts = urlsplit(url)
-    if parts.scheme in ("https", "http", "ssh", "git"):
-        host, path = parts.hostname or "", parts.path
-    elif not parts.scheme and (match := _SCP.fullmatch(url)):
-        host, path = match[1], match[2]
-    else:
-        return "", ""
-    return host, "/".join(path.strip("/").removesuffix(".git").split("/")[-2:])
 
 
 def choose(repo: Repository, remote: str) -> tuple[Forge | None, str]:
@@ -35,10 +19,9 @@ def choose(repo: Repository, remote: str) -> tuple[Forge | None, str]:
         return None, ""
     if project.count("/") != 1:
         raise Misconfigured("which project on the forge? `git config agentcom-git.project OWNER/NAME`")
-    api = settings.api or ("https://api.github.com" if host == "github.com" else f"https://{host}/api/v3")
-    parts = urlsplit(api)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise Misconfigured(f"git config agentcom-git.api: {api!r}: write https://..., a token is sent there")
+    api = settings.api or (GITHUB_API if host == "github.com" else f"https://{host}/api/v3")
+    if (against := objection(api)) is not None:
+        raise Misconfigured(f"git config agentcom-git.api: {api!r}: {against}")
     from sidecar.gitflow.forge import github
 
     if settings.token:

@@ -3,26 +3,17 @@
 import json
 import re
 import subprocess
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
-from sidecar.gitflow.values import FlowError, NotAllowed, PullRequest, Unreachable, Wanted
+from coordinator.git import forge
+from coordinator.git.forge import Answer
+from sidecar.gitflow.values import FlowError, Misconfigured, NotAllowed, PullRequest, Unreachable, Wanted
 
 #: How long one question may take, in seconds.
 ANSWER_S = 30.0
 _STATUS = re.compile(rb"HTTP/[\d.]+ (\d{3})")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back; ``body`` is what its JSON says, None when it is none."""
-
-    status: int
-    body: Any = None
 
 
 #: method, path with query, body -> answer. Raises Unreachable.
@@ -48,9 +39,9 @@ class GitHub:
     def open(self, wanted: Wanted) -> PullRequest:
         body: dict[str, Any] = {"title": wanted.title, "body": wanted.body, "head": wanted.branch, "base": wanted.base}
         answer = self._ask("POST", f"{self._path}/pulls", {**body, "draft": wanted.draft})
-        if answer.status == 422 and wanted.draft and "draft" in _said(answer).lower():
+        if answer.status == 422 and wanted.draft and "draft" in answer.said.lower():
             answer = self._ask("POST", f"{self._path}/pulls", body)  # this repository's plan knows no drafts
-        if answer.status == 422 and "already exists" in _said(answer):
+        if answer.status == 422 and "already exists" in answer.said:
             there = self.find(wanted.branch, "")
             if there is not None:
                 return there
@@ -69,7 +60,7 @@ class GitHub:
         for what, path, body in asked:
             answer = self._ask("POST", self._path + path, body)
             if answer.status >= 300:
-                remarks.append(f"the {what} were not set: {_said(answer)}")
+                remarks.append(f"the {what} were not set: {answer.said}")
         return tuple(remarks)
 
     def checks(self, commit: str) -> str:
@@ -86,15 +77,17 @@ class GitHub:
         return self._check(self._ask(method, self._path + path, body))
 
     def _check(self, answer: Answer) -> Any:
-        said = _said(answer)
-        if answer.status in (401, 403) and "rate limit" not in said.lower():
+        said = answer.said
+        if answer.limited or answer.status >= 500:
+            raise Unreachable(f"the forge cannot answer now ({answer.status}): {said}; try again later")
+        if answer.status in (401, 403):
             raise NotAllowed(f"the forge refuses: {said}; check the token and its rights on {self._project}")
         if answer.status == 404:
             raise NotAllowed(
                 f"the forge shows no {self._project} to this token; check the token, or the project's name"
             )
-        if answer.status in (403, 429) or answer.status >= 500:
-            raise Unreachable(f"the forge cannot answer now ({answer.status}): {said}; try again later")
+        if answer.status in (301, 302, 307, 308):
+            raise Misconfigured(f"{self._project} has moved: `git remote set-url` with its new address")
         if answer.status >= 300:
             raise FlowError(f"the forge refuses ({answer.status}): {said}")
         return answer.body
@@ -104,29 +97,13 @@ class GitHub:
 
 
 def by_http(api: str, token: str) -> Ask:
-    """Return what asks over HTTP. The token goes to ``api`` alone: no redirect is followed."""
-    opener = urllib.request.build_opener(_NoRedirect())
+    """Return what asks over HTTP, with a token that goes to ``api`` alone."""
 
     def ask(method: str, path: str, body: Any) -> Answer:
-        request = urllib.request.Request(  # noqa: S310 - the scheme was judged when the address was
-            api.rstrip("/") + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Accept": "application/vnd.github+json",
-                "Content-Type": "application/json",
-                "User-Agent": "agentcom-git",
-            },
-        )
         try:
-            with opener.open(request, timeout=ANSWER_S) as response:
-                return Answer(response.status, _json(response.read()))
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, _json(error.read()))
-        except (OSError, ValueError) as error:
-            raise Unreachable(f"the forge at {api} does not answer: {error}; try again later") from None
+            return forge.ask(api, token, method, path, body, agent="agentcom-git", timeout=ANSWER_S)
+        except forge.NoAnswer as error:
+            raise Unreachable(f"{error}; try again later") from None
 
     return ask
 
@@ -147,29 +124,9 @@ def by_gh(host: str, environment: Mapping[str, str]) -> Ask:
             said = done.stderr.decode("utf-8", "replace").strip() or "nothing"
             raise Unreachable(f"gh says: {said}; try again later")
         _, _, text = done.stdout.replace(b"\r\n", b"\n").partition(b"\n\n")
-        return Answer(int(status[1]), _json(text))
+        return Answer(int(status[1]), forge.read_json(text))
 
     return ask
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> None:
-        return None
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None
-
-
-def _said(answer: Answer) -> str:
-    raw = answer.body if isinstance(answer.body, dict) else {}
-    errors = raw.get("errors")
-    more = [str(one.get("message", "")) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
-    parts = [str(raw.get("message", "")), *more]
-    return " ".join("; ".join(part for part in parts if part).split()) or f"status {answer.status}"
 
 
 def _pull(raw: Any) -> PullRequest:
