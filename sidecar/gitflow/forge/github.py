@@ -48,7 +48,7 @@ class GitHub:
         return _pull(self._check(answer))
 
     def update(self, found: PullRequest, wanted: Wanted) -> PullRequest:
-        body = {"title": wanted.title, "body": wanted.body}
+        body = {"title": wanted.title, "body": wanted.body, "base": wanted.base}
         return _pull(self._good("PATCH", f"/pulls/{found.number}", body))
 
     def mark(self, found: PullRequest, wanted: Wanted) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class GitHub:
         states = [run.get("conclusion") or "pending" for run in runs or () if isinstance(run, dict)]
         if not states:
             return ""
-        if any(state in ("failure", "timed_out", "cancelled", "action_required") for state in states):
+        if any(state in ("failure", "timed_out", "cancelled", "action_required", "startup_failure") for state in states):
             return "failure"
         return "pending" if "pending" in states else "success"
 
