@@ -69,7 +69,9 @@ class GitHub:
         states = [run.get("conclusion") or "pending" for run in runs or () if isinstance(run, dict)]
         if not states:
             return ""
-        if any(state in ("failure", "timed_out", "cancelled", "action_required", "startup_failure") for state in states):
+        if any(
+            state in ("failure", "timed_out", "cancelled", "action_required", "startup_failure") for state in states
+        ):
             return "failure"
         return "pending" if "pending" in states else "success"
 
