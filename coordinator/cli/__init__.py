@@ -17,6 +17,7 @@ COMMANDS = {
     "hub": ("hub_cmd:command", "Run the hub: watch the repository, hand out work, keep the trail."),
     "hook": ("hook_cmd:command", "Let a forge tell the hub of pushes."),
     "agent": ("agent_cmd:command", "Add an agent, list agents, say a word about one."),
+    "invite": ("invite_cmd:command", "Make a one-time invite for one agent."),
     "add": ("add_cmd:command", "Add a line to BACKLOG.md and commit it."),
     "status": ("status_cmd:command", "Say what is going on: tasks, agents, problems."),
     "task": ("task_cmd:command", "List tasks, show one, write one, say a word about one."),

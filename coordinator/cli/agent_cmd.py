@@ -1,5 +1,6 @@
 """``agentcom agent add|list|resume|drain|undrain``: who may work."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,42 +32,90 @@ def command() -> None:
     """Add an agent, list agents, say a word about one."""
 
 
-@command.command("add", short_help="Add an agent and show its token.")
+@command.command("add", short_help="Add an agent; with --hub or --repo set up its sidecar too.")
 @click.argument("agent_id", metavar="NAME")
-@directory_option
+@click.option("--hub", metavar="URL", help="Register at this hub and set up the sidecar on this machine.")
+@click.option(
+    "--repo",
+    "clone",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="CLONE",
+    help="Commit agents/NAME.yaml in this clone and set up the sidecar on this machine.",
+)
 @click.option("--name", metavar="TEXT", help="How people call it (default: NAME).")
 @click.option("--capabilities", default="", metavar="A,B", help="What it can do; nothing beyond these counts.")
+@click.option("--install", is_flag=True, help="Let the machine run the sidecar as a service.")
+@click.option("--runtime", metavar="NAME", help="Its program (default: claude, codex or gemini, whichever is here).")
+@click.option("--profile", default="dev", metavar="P", help="What it may do: read, edit, dev or full.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Where the sidecar's config and state are (default: ~/.local/share/agentcom/agents/NAME).",
+)
+@click.option("--show-token", is_flag=True, help="Print the token itself at the end.")
+@click.option("--token-stdin", is_flag=True, help="Take over the token that stands on standard input.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, do nothing.")
 @json_option
-def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_json: bool) -> None:
-    """Write agents/NAME.yaml with the hash of a new token, commit it, and show the token once.
+def add(
+    agent_id: str,
+    hub: str | None,
+    clone: Path | None,
+    name: str | None,
+    capabilities: str,
+    install: bool,
+    runtime: str | None,
+    profile: str,
+    folder: Path | None,
+    show_token: bool,
+    token_stdin: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Add an agent. NAME is its id: lower-case letters, digits and '-'.
 
-    NAME is the agent's id: lower-case letters, digits and '-'.
+    Alone: write agents/NAME.yaml with the hash of a new token, commit it, and show the token once. With --hub or
+    --repo: all the way to a sidecar that has done a task. Run it again after any failure, and it goes on.
     """
-    ground = open_ground(directory)
-    from coordinator.core.agent import Token
-    from coordinator.files.agentfile import new_agent, prefix_of
-    from coordinator.files.loader import load_agent
-    from coordinator.git.person import CannotCommit, NoWorkTree, commit_paths
-    from coordinator.place import new_token
-    from coordinator.web.auth import digest
+    words = tuple(word.strip() for word in capabilities.split(",") if word.strip())
+    if hub is None and clone is None:
+        if install or runtime or folder or show_token or token_stdin or dry_run:
+            fail("name --hub URL or --repo CLONE: the other options are for setting up the sidecar", EXIT_USAGE)
+        _only_file(agent_id, name, words, as_json=as_json)
+        return
+    from coordinator.cli.joining import Wanted, join, usual_folder
 
-    _check_id(agent_id, ground.branch)
-    if ground.repo.work_tree is None:
-        refuse(NoWorkTree(f"{ground.repo.common_dir} has no work tree: run this in a clone of it"))
-    words = [word.strip() for word in capabilities.split(",") if word.strip()]
-    path = ground.path(f"agents/{agent_id}.yaml")
-    if (ground.repo.work_tree / path).exists():
-        fail(f"{path} is there already: choose another id, or remove that file and commit")
+    _check_id(agent_id, "main")
+    token = sys.stdin.readline().strip() if token_stdin else None
+    if token_stdin and not token:
+        fail("--token-stdin: standard input is empty", EXIT_USAGE)
+    place = (folder or usual_folder(agent_id)).absolute()
+    join(
+        Wanted(
+            agent_id,
+            name,
+            words,
+            hub,
+            clone,
+            install,
+            runtime,
+            profile,
+            place,
+            show_token,
+            token,
+            dry_run,
+            as_json,
+        )
+    )
+
+
+def _only_file(agent_id: str, name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
+    ground = open_ground(Path())
+    from coordinator.place import new_token
+
     token = new_token()
-    beside = (ground.repo.work_tree / ground.path("agents/agent.schema.json")).is_file()
-    data = new_agent(name or agent_id, words, Token(digest(token), prefix_of(token)), schema_beside=beside)
-    read = load_agent(path, data, "", reserved=(ground.branch,))
-    if isinstance(read, tuple):
-        fail("; ".join(str(problem) for problem in read), EXIT_USAGE)
-    try:
-        commit = commit_paths(ground.repo, ground.source_ref, {path: data}, f"Add agent {agent_id}")
-    except CannotCommit as error:
-        refuse(error)
+    path, commit = write_agent(ground, agent_id, name, words, token)
     if as_json:
         print_json({"agent_id": agent_id, "token": token, "path": path, "commit": commit})
         return
@@ -75,6 +124,33 @@ def add(agent_id: str, directory: Path, name: str | None, capabilities: str, as_
         click.echo(ground.to_push)
     click.echo(f"token (shown once, the file holds only its hash): {token}")
     _next_steps(ground, agent_id, token)
+
+
+def write_agent(
+    ground: "Ground", agent_id: str, name: str | None, capabilities: tuple[str, ...], token: str
+) -> tuple[str, str]:
+    """Commit agents/ID.yaml with the hash of a token; return its path and the commit, or end with one line."""
+    from coordinator.core.agent import Token
+    from coordinator.files.agentfile import new_agent, prefix_of
+    from coordinator.files.loader import load_agent
+    from coordinator.git.person import CannotCommit, NoWorkTree, commit_paths
+    from coordinator.web.auth import digest
+
+    _check_id(agent_id, ground.branch)
+    if ground.repo.work_tree is None:
+        refuse(NoWorkTree(f"{ground.repo.common_dir} has no work tree: run this in a clone of it"))
+    path = ground.path(f"agents/{agent_id}.yaml")
+    if (ground.repo.work_tree / path).exists():
+        fail(f"{path} is there already: choose another id, or remove that file and commit")
+    beside = (ground.repo.work_tree / ground.path("agents/agent.schema.json")).is_file()
+    data = new_agent(name or agent_id, capabilities, Token(digest(token), prefix_of(token)), schema_beside=beside)
+    read = load_agent(path, data, "", reserved=(ground.branch,))
+    if isinstance(read, tuple):
+        fail("; ".join(str(problem) for problem in read), EXIT_USAGE)
+    try:
+        return path, commit_paths(ground.repo, ground.source_ref, {path: data}, f"Add agent {agent_id}")
+    except CannotCommit as error:
+        refuse(error)
 
 
 def _check_id(agent_id: str, branch: str) -> None:
