@@ -59,12 +59,21 @@ def build(assignment: TaskAssign, report: str) -> Packet:
     )
 
 
+#: How a program that the sidecar runs speaks with people meanwhile.
+_SPEAK = (
+    'What you cannot find out, `agentcom-report ask "QUESTION" --wait` asks a person; '
+    "`agentcom-report progress N` says how far you are, in percent.\n"
+)
+
+
 def how_to_report(definition: Definition, folder: Path, work: Path | None = None, branch: str = "") -> str:
     """Return what an agent of this runtime is told about reporting; ``folder`` is that of the attempt.
 
     ``work`` is where it works (default: a folder of the attempt), on ``branch`` if that is a git work tree.
     """
     told = _how_to_report(definition, folder, work or folder / "work")
+    if definition.completion == "exit":
+        told += _SPEAK
     if not branch:
         return told
     return f"You work in a git work tree on `{branch}`: commit there. Pushing is done for you.\n{told}"
@@ -92,7 +101,7 @@ def _how_to_report(definition: Definition, folder: Path, work: Path) -> str:
             )
         case "answer":
             return (
-                "Nobody answers questions while you work. When finished, end with a short summary: it is the result.\n"
+                "When finished, end with a short summary: it is the result.\n"
                 f"If you could not finish, let the last line be `{FAILED_LINE}: why`.\n"
             )
 

@@ -181,7 +181,9 @@ def test_a_preset_knows_its_flags_and_a_help_that_lacks_one_is_noticed():
 
 @pytest.mark.parametrize("name", presets())
 def test_no_preset_adds_more_than_500_tokens_to_a_task(name):
-    report = how_to_report(preset(name), Path("/var/lib/agentcom/agents/some-long-agent-name/results/t-k3m9q2xa.12"))
+    place = Path("/var/lib/agentcom/agents/some-long-agent-name/results/t-k3m9q2xa.12")
+    work = Path("/var/lib/agentcom/some-project-worktrees/some-long-agent-name/t-k3m9q2xa-a-long-title-of-a-long-task")
+    report = how_to_report(preset(name), place, work, "some-long-agent-name/t-k3m9q2xa-a-long-title-of-a-long-task")
     past = [{"generation": n, "end": "failed", "reason": "x" * 900, "output_tail": "y" * 4096} for n in range(3)]
     for context in (Context(), Context(attempts=past, acceptance=["it works"] * 40, review=[{"note": "z" * 2000}])):
         task = TaskAssign(
