@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= 2
+WAITING ?= 4
 FUZZ   ?= 100000
 KILLS  ?= 200
 CUTS   ?= 50
@@ -48,8 +49,8 @@ contracts: $(STAMP) ## the shape of the house: import-linter
 quick: $(STAMP) ## the quick tests
 	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power and not browser"
 
-slow: $(STAMP) ## the tests with real processes: acceptance, crashes
-	@$(BIN)/pytest -n $(JOBS) -m slow
+slow: $(STAMP) ## the tests with real processes: acceptance, crashes; they mostly wait, so more run at once
+	@$(BIN)/pytest -n $(WAITING) -m slow
 
 format: $(STAMP) ## format the code
 	@$(BIN)/ruff format --quiet .
