@@ -254,10 +254,7 @@ class _Join:
         if address(said.hub_url) != self.url:
             self._stop(f"{config} is for the hub at {address(said.hub_url)}, not {self.url}: correct it", EXIT_CONFIG)
         if self.w.token is not None and self.w.token != said.token:
-            self._stop(
-                f"{config} holds another token than standard input: `agentcom agent rotate-token` replaces it",
-                EXIT_CONFIG,
-            )
+            self._stop(f"{config} holds another token than standard input: correct one of them", EXIT_CONFIG)
         own = f"agentcom-sidecar-{self.w.agent_id}"
         for plan in machine.services_of(config.resolve()):
             if plan.service.name != own:
@@ -329,8 +326,16 @@ class _Join:
         return str(answer["token"])
 
     def _never_seen(self) -> bool:
+        """Tell whether nobody has come with the token that was lost: the first task was never handed out.
+
+        That is on the branch; when an agent was there last, a hub that is started again does not know.
+        """
         status, said = self._ask(self.asker, "GET", f"/api/agents/{self.w.agent_id}/state")
-        return status == 200 and said.get("connected_at") is None and said.get("last_state_change") is None
+        if status != 200 or said.get("connected_at") is not None or said.get("last_state_change") is not None:
+            return False
+        status, said = self._ask(self.asker, "GET", f"/api/tasks?assignee={self.w.agent_id}")
+        tasks = said.get("tasks") or []
+        return status == 200 and bool(tasks) and all(one.get("generation") == 0 for one in tasks)
 
     def _write(self, token: str, runtime: str) -> None:
         text = [
@@ -497,7 +502,7 @@ class _Join:
 
     def _end(self, state: str, task: dict[str, Any] | None) -> None:
         w = self.w
-        link = f"{self.url}/agents/{w.agent_id}"
+        link = f"{self.url}/dashboard/agent/{w.agent_id}"
         if w.as_json:
             print_json(
                 {

@@ -14,9 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 from support import fakesystemctl
 from support.hubprocess import HubProcess
 from support.repo import Clone, git_env, make_repo
+
+from coordinator.reading import HubClient
+from coordinator.services.values import mark_of
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +88,8 @@ def test_an_agent_is_added_by_an_address_in_two_calls_and_does_its_task(room: Ro
     assert "is done" in again.stderr
     task = room.hub.client.get(f"/api/tasks/{said['task_id']}")
     assert (task["status"], task["assignee"]) == ("done", "new")
+    assert said["dashboard"] == f"{room.hub.url}/dashboard/agent/new"
+    assert requests.get(said["dashboard"], timeout=10).status_code == 200
     assert room.hub.client.get("/api/tasks")["count"] == 1
 
 
@@ -211,6 +217,27 @@ def test_an_answer_that_was_lost_for_good_is_replaced_by_a_new_token(room: Room)
     assert lost not in room.config.read_text()
 
 
+def test_the_token_of_an_agent_that_has_worked_is_never_replaced_also_by_a_hub_that_began_anew(room: Room) -> None:
+    assert room.add().returncode == 0
+    text = room.config.read_text()
+    token = next(line for line in text.splitlines() if line.startswith("token: ")).split('"')[1]
+    sidecar = room.sidecar()
+    try:
+        until_state(room, "offline")
+        assert room.add().returncode == 0
+    finally:
+        sidecar.terminate()
+        sidecar.wait(30)
+    room.hub.stop()
+    room.hub.start()
+    room.config.unlink()
+    (room.config.parent / "asked.json").write_text(json.dumps({"key": "c" * 32}))
+    said = room.add()
+    assert said.returncode != 0
+    assert "does not register new" in said.stderr
+    assert HubClient(room.hub.url, token).get("/api/agents")["agents"], "its token still opens the door"
+
+
 def test_no_git_no_room_and_a_runtime_that_is_not_there_stop_it_before_anything_is_asked(
     room: Room, tmp_path: Path
 ) -> None:
@@ -248,9 +275,12 @@ def test_identities_that_do_not_agree_stop_it(room: Room) -> None:
     room.config.write_text(text.replace("ws://127.0.0.1", "ws://192.0.2.1"))
     assert "is for the hub at http://192.0.2.1" in room.add().stderr
     room.config.write_text(text)
-    unit = room.home / "config/systemd/user/agentcom-sidecar-other.service"
-    unit.parent.mkdir(parents=True)
     assert "holds another token" in room.add("--token-stdin", stdin="ac_else").stderr
+    unit = room.home / "config/systemd/user/agentcom-sidecar-new.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"# {mark_of(room.home / 'elsewhere.yaml')}\n")
+    room.config.unlink()
+    assert "is a service of that name for another config file" in room.add().stderr
 
 
 def test_a_clock_that_is_off_is_said_before_anything_is_asked(room: Room) -> None:
