@@ -21,7 +21,7 @@ from coordinator.core.machine import Event, State
 from coordinator.core.policy import Policy
 from coordinator.core.task import Task
 from coordinator.files.problem import Problem
-from coordinator.git import merges
+from coordinator.git import address, merges
 from coordinator.git.merges import Merge
 from coordinator.git.mirror import Away, Mirror
 from coordinator.git.remotes import url_fetched
@@ -34,6 +34,8 @@ _log = logging.getLogger("agentcom.hub")
 #: How often the repositories of work in review are asked, in seconds, give or take this part of it.
 LOOK_EVERY_S = 30.0
 JITTER = 0.1
+#: The shortest pause between two looks, in seconds: a busy source must not keep asking remotes.
+PAUSE_S = 3.0
 #: What ``repo`` says of the repository that the hub itself reads.
 THIS = "."
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
@@ -133,17 +135,16 @@ class Inspector:
                 if url is None:
                     self._judge(self._own, here, self._tips(here), self._source, merged, problems)
                 else:
-                    self._in_mirror(repo, url, here, merged, problems)
-            except (Away, GitError) as error:
+                    self._in_mirror(url, here, merged, problems)
+            except (Away, GitError, OSError) as error:
                 what = f"whether work was merged there cannot be seen: {error}"
                 problems.append(Problem(f"repo {repo}", what=what, hint="it is tried again"))
         return Seen(merged, tuple(problems))
 
-    def _in_mirror(
-        self, repo: str, url: str, works: Sequence[Work], merged: dict[str, Merge], problems: list[Problem]
-    ) -> None:
-        name = repo if repo != THIS else "this"
-        mirror = self._mirrors.setdefault(url, Mirror(self._folder / f"{name}.git", url))
+    def _in_mirror(self, url: str, works: Sequence[Work], merged: dict[str, Merge], problems: list[Problem]) -> None:
+        mirror = self._mirrors.get(url)
+        if mirror is None:
+            mirror = self._mirrors[url] = Mirror(self._folder / f"{address.folder_name(url)}.git", url)
         default = "" if all(work.base for work in works) else mirror.default_branch() or ""
         wanted = dict.fromkeys(name for work in works for name in (work.base or default, work.branch) if name)
         self._judge(mirror.git_dir, works, mirror.look(list(wanted)), default, merged, problems)
@@ -151,8 +152,8 @@ class Inspector:
     def _tips(self, works: Sequence[Work]) -> dict[str, str]:
         wanted = dict.fromkeys(name for work in works for name in (work.base or self._source, work.branch))
         refs = [f"refs/heads/{name}" for name in wanted]
-        rows = git("for-each-ref", "--format=%(objectname) %(refname)", "--", *refs, git_dir=self._own).decode()
-        found = (row.partition(" ") for row in rows.splitlines())
+        rows = git("for-each-ref", "--format=%(objectname) %(refname)", "--", *refs, git_dir=self._own)
+        found = (row.partition(" ") for row in rows.decode("utf-8", "surrogateescape").splitlines())
         return {ref.removeprefix("refs/heads/"): commit for commit, _, ref in found}
 
     def _judge(
@@ -240,13 +241,18 @@ class Reviewer:
             self._news.set()
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look for ever: what goes wrong in one look is logged, said, and tried again; it must not end the hub."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S * random.uniform(1 - JITTER, 1 + JITTER)):  # noqa: S311
                     await self._news.wait()
             self._news.clear()
-            await self.once()
+            try:
+                await self.once()
+            except Exception:
+                _log.exception("a look for merges failed, it is tried again")
+                self.problems = (Problem("reviews", what="a look for merges failed", hint="the hub's log says why"),)
+            await asyncio.sleep(PAUSE_S)
 
     async def once(self) -> None:
         """Look at everything that is in review now: approve what was merged, give back what the forge gives back."""

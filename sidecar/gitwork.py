@@ -46,9 +46,9 @@ class Place:
 class Repos:
     """The clones of one sidecar: ``paths`` by the names that tasks use, ``folder`` for those that it makes itself.
 
-    ``one`` is the clone of an old config file, for every name. ``by_itself``: the agent has a working folder of its own
-    and cares for git itself, where no clone is named. ``warn``: an attempt whose work tree cannot be made goes on
-    without.
+    ``one`` is the clone of an old config file, for every name. ``by_itself``: the agent is woken, or has a working
+    folder of its own, and cares for git itself where no clone is listed by name. ``warn``: an attempt whose work tree
+    cannot be made goes on without.
     """
 
     folder: Path
@@ -157,7 +157,7 @@ class Gitwork:
     # --- clones
 
     def _path(self, repo: str) -> Path | None:
-        return self._repos.paths.get(repo) or self._repos.one
+        return self._repos.paths.get(repo) or (None if self._repos.by_itself else self._repos.one)
 
     def _clone(self, assignment: TaskAssign) -> Path:
         """Return the clone of a repository; one that nobody named is made here, once. Raises FlowError."""
@@ -170,7 +170,7 @@ class Gitwork:
         against = address.objection(url)
         if against is not None:
             raise Misconfigured(f"{address.shown(url)}, the url of {repo}, cannot be cloned: {against}")
-        path = self._repos.folder / repo
+        path = self._repos.folder / address.folder_name(url)
         if not (path / ".git").exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             allowed = {"GIT_ALLOW_PROTOCOL": address.ALLOWED, "SSH_ASKPASS_REQUIRE": "never"}

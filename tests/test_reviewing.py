@@ -1,13 +1,15 @@
 """A hub sees by itself that work in review was merged, in its own repository and in others; or says why it cannot."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.hubs import look
+from support.hubs import SOON, look
 from support.repo import Clone, make_bare, make_repo
 from support.reviews import AGENT, BRANCH, in_review, seven, until
 
+from coordinator import reviewing
 from coordinator.core.machine import State
 from coordinator.core.policy import Policy, RepoTarget
 from coordinator.core.task import Spec, Status, Task
@@ -66,6 +68,45 @@ async def test_a_branch_that_is_gone_unmerged_and_a_remote_that_is_away_are_prob
         await reviewer.once()
         assert "cannot be seen" in reviewer.problems[0].what
         assert (await until(hub, State.IN_REVIEW)).status.merged is None
+
+
+async def test_a_mirror_stands_in_its_folder_whatever_the_repository_is_called(tmp_path: Path) -> None:
+    app = make_repo(tmp_path / "app", {"a.txt": "a\n"})
+    commit = seven(app)
+    name = "../../../outside"
+    policy = f"repos: {{'{name}': {{url: '{app.path}', base: main}}}}\n"
+    task = f"title: seven\nrepo: '{name}'\n"
+    clone = make_repo(tmp_path / "r", {**AGENT, "agentcom.yaml": policy, "tasks/t-1.yaml": task})
+    async with in_review(clone, {"branch": BRANCH, "commit": commit}) as (_, reviewer):
+        await reviewer.once()
+        assert reviewer.problems == ()
+    assert len(list((clone.path / ".git/agentcom/mirrors").iterdir())) == 1
+    assert not list(tmp_path.rglob("outside*"))  # noqa: ASYNC240 - nothing else runs
+
+
+async def test_a_look_that_fails_is_said_and_tried_again_and_ends_no_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reviewing, "PAUSE_S", 0.0)
+    clone = make_repo(tmp_path / "r", {**AGENT, "tasks/t-1.yaml": "title: seven\nrepo: .\n"})
+    async with in_review(clone, {"branch": BRANCH, "commit": "c" * 40}) as (_, reviewer):
+        looks = asyncio.Semaphore(0)
+
+        async def explode() -> None:
+            looks.release()
+            raise ValueError("nobody thought of this")
+
+        monkeypatch.setattr(reviewer, "once", explode)
+        running = asyncio.create_task(reviewer.run())
+        try:
+            for _ in range(2):
+                reviewer.look()
+                await asyncio.wait_for(looks.acquire(), SOON)
+            assert not running.done()
+            assert [problem.path for problem in reviewer.problems] == ["reviews"]
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 # --- what is looked for -----------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _edit(step: Step, event: Edited) -> Outcome:
 def _no_agent(step: Step, spec: Spec) -> Outcome | None:
     """Refuse a pin to an agent that nobody knows: that would be a mistake in spelling, not a wish."""
     agent = step.memory.agents.get(spec.assignee or "")
-    if spec.assignee is None or (agent is not None and (agent.spec.where or not agent.spec.disabled)):
+    if spec.assignee is None or (agent is not None and agent.known):
         return None
     return Outcome(NO_AGENT, f"there is no agent {spec.assignee}")
 

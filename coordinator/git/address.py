@@ -4,6 +4,7 @@ Pure. Only https, ssh (also as ``user@host:path``) and files of this machine: an
 what it is told in the clear. Whatever stands before the ``@`` of an https address is a secret and is never shown.
 """
 
+import hashlib
 import re
 
 #: What git may speak, for GIT_ALLOW_PROTOCOL: it also holds for what a configuration makes of an address.
@@ -45,6 +46,11 @@ def shown(text: str) -> str:
 def _bare(match: re.Match[str]) -> str:
     user = _USER.fullmatch(match[0])
     return match[1] if user is None else f"{user[1]}{user[2]}@"
+
+
+def folder_name(url: str) -> str:
+    """Return the name of the folder for a copy of what stands at an address: one for each, whatever it says."""
+    return hashlib.sha256(url.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def same(one: str, other: str) -> bool:

@@ -59,7 +59,9 @@ class Mirror:
         """Return the branch that the remote's HEAD names, None when it names none. Raises Away."""
         try:
             self._make()
-            out = self._network("ls-remote", "--symref", "--end-of-options", "origin", "HEAD").decode()
+            out = self._network("ls-remote", "--symref", "--end-of-options", "origin", "HEAD").decode(
+                "utf-8", "surrogateescape"
+            )
         except GitError as error:
             raise Away(words(error)) from None
         ref = out.partition("\n")[0].removeprefix("ref: ").partition("\t")[0]
@@ -79,14 +81,15 @@ class Mirror:
         git("config", "remote.origin.url", self._url, git_dir=self.git_dir)
 
     def _ls(self, refs: list[str]) -> dict[str, str]:
-        rows = self._network("ls-remote", "--refs", "--end-of-options", "origin", *refs).decode().splitlines()
+        rows = self._network("ls-remote", "--refs", "--end-of-options", "origin", *refs)
         wanted = set(refs)
-        found = (row.partition("\t") for row in rows)
+        found = (row.partition("\t") for row in rows.decode("utf-8", "surrogateescape").splitlines())
         return {ref: commit for commit, _, ref in found if ref in wanted}
 
     def _have(self) -> dict[str, str]:
-        rows = git("for-each-ref", "--format=%(objectname) %(refname)", _HEADS, git_dir=self.git_dir).decode()
-        return {ref: commit for commit, _, ref in (row.partition(" ") for row in rows.splitlines())}
+        rows = git("for-each-ref", "--format=%(objectname) %(refname)", _HEADS, git_dir=self.git_dir)
+        lines = rows.decode("utf-8", "surrogateescape").splitlines()
+        return {ref: commit for commit, _, ref in (line.partition(" ") for line in lines)}
 
     def _network(self, *argv: str) -> bytes:
         return git(*argv, git_dir=self.git_dir, timeout=self._timeout, env=network_env(), leash=self._leash)
