@@ -23,9 +23,10 @@ from coordinator.core.events import (
     Updated,
 )
 from coordinator.core.machine import AGENT, TASK, AgentEvent, AgentState, Event, State
+from coordinator.core.policy import Lane
 from coordinator.core.rules import RULES, Cause
 from coordinator.core.state import Memory
-from coordinator.core.task import End, Task
+from coordinator.core.task import End, Spec, Status, Task
 from coordinator.core.timers import Now
 from coordinator.core.values import evolve
 
@@ -104,6 +105,18 @@ class Step:
             for dependent in self.memory.dependents(after.id):
                 self.refresh(self.memory.tasks[dependent])
         return after
+
+    def born(self, spec: Spec, by: Actor, lane: Lane = Lane.READY, position: int = 0, *, held: bool = False) -> Task:
+        """Return the task that a specification begins."""
+        status = Status(
+            created_at=self.now.wall,
+            created_by=by.name,
+            max_retries=self.memory.policy.retries.max if spec.max_retries is None else spec.max_retries,
+            spec=spec.blob,
+            rerun=spec.rerun,
+            held=held,
+        )
+        return Task(spec, status, lane, position)
 
     def create(self, task: Task, by: Actor) -> None:
         """Bring a new task into the world, queued."""

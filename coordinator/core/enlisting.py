@@ -10,7 +10,7 @@ from coordinator.core.acting import Step
 from coordinator.core.agent import AgentRecord, AgentSpec, Token
 from coordinator.core.events import Actor, Credential, Invited, Observed, TokenIssued, TokensRevoked
 from coordinator.core.machine import Event
-from coordinator.core.task import End, Spec, Status, Task
+from coordinator.core.task import End, Spec
 from coordinator.core.values import evolve
 
 #: So many tokens that the hub issued open the door for one agent at the same time: the new one and the one before.
@@ -135,6 +135,4 @@ def create(step: Step, spec: Spec, by: Actor) -> None:
     memory = step.memory
     if spec.id in memory.tasks or spec.id in memory.closed:
         return
-    retries = memory.policy.retries.max if spec.max_retries is None else spec.max_retries
-    status = Status(created_at=step.now.wall, created_by=by.name, max_retries=retries, spec=spec.blob)
-    step.create(Task(spec, status), by)
+    step.create(step.born(spec, by), by)

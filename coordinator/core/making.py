@@ -69,7 +69,7 @@ def _make(step: Step, event: Made) -> Outcome:
     if event.proposal and memory.policy.proposals == "refuse":
         return Outcome(PROPOSALS_REFUSED, "agentcom.yaml says proposals: refuse")
     held = event.proposal and memory.policy.proposals == "hold"
-    step.create(observing.born(step, spec, event.by, held=held), event.by)
+    step.create(step.born(spec, event.by, held=held), event.by)
     step.circles_stale = True
     return Outcome(task=memory.tasks[spec.id])
 

@@ -14,7 +14,7 @@ from coordinator.core.events import Actor, Observed
 from coordinator.core.guards import Batch, Kind
 from coordinator.core.machine import AgentEvent, AgentState, Event, State
 from coordinator.core.policy import Lane
-from coordinator.core.task import Answer, Decision, End, Origin, Spec, Status, Task
+from coordinator.core.task import Answer, Decision, End, Origin, Spec, Task
 from coordinator.core.values import evolve
 
 #: Fields of a specification whose change an agent at work hears of (``task_updated``).
@@ -135,7 +135,7 @@ def _task(step: Step, seen: Observed, spec: Spec, *, held: bool) -> None:
     if task is None:
         if spec.id in step.memory.closed:
             return
-        step.create(born(step, spec, by, lane, position, held=held), by)
+        step.create(step.born(spec, by, lane, position, held=held), by)
     elif (task.lane, task.position) != (lane, position):
         step.memory.put(evolve(task, lane=lane, position=position))
         step.refresh(step.memory.tasks[spec.id])
@@ -143,19 +143,6 @@ def _task(step: Step, seen: Observed, spec: Spec, *, held: bool) -> None:
         step.apply(Event.PUT_BACK, task, by, reason="it is wanted again")
     edited(step, spec, by)
     _words(step, before, spec, by)
-
-
-def born(step: Step, spec: Spec, by: Actor, lane: Lane = Lane.READY, position: int = 0, *, held: bool = False) -> Task:
-    """Return a task that somebody asks for now."""
-    status = Status(
-        created_at=step.now.wall,
-        created_by=by.name,
-        max_retries=step.memory.policy.retries.max if spec.max_retries is None else spec.max_retries,
-        spec=spec.blob,
-        rerun=spec.rerun,
-        held=held,
-    )
-    return Task(spec, status, lane, position)
 
 
 def edited(step: Step, spec: Spec, by: Actor, *, released: bool = False) -> None:

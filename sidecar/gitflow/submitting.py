@@ -16,11 +16,14 @@ from sidecar.gitflow.records import Record
 from sidecar.gitflow.repository import Repository, words
 from sidecar.gitflow.values import Facts, FlowError, Refusal, Refused, Report, Submitted, Task, Unreachable, Wanted
 
-#: No habit of a person's configuration changes what a rebase of ours does.
+#: No habit of a person's configuration changes what a rebase or a merge of ours does.
 _PLAIN_REBASE = (
     *("-c", "rebase.autoStash=false", "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false"),
-    *("-c", "rebase.rebaseMerges=false"),
+    *("-c", "rebase.rebaseMerges=false", "rebase", "--quiet", "--no-gpg-sign", "--empty=drop"),
 )
+_PLAIN_MERGE = ("merge", "--quiet", "--no-edit", "--no-gpg-sign", "--no-autostash", "--no-verify-signatures")
+#: What git answers to --abort when it had not even begun.
+_NOTHING_BEGUN = ("no rebase in progress", "merge_head missing")
 
 
 def submit(
@@ -89,45 +92,24 @@ def put_on(
         text = f"{', '.join(dirty[: judging.NAMED])}: commit it, or `git stash`, before your commits are put on {base}"
         raise Refused((Refusal("dirty_rebase", text),))
     before = repo.resolve("HEAD")
-    if repo.git("rev-list", "--merges", "--max-count=1", f"{upstream or commit}..HEAD"):
-        _join(repo, commit, base, before, what)
-        return
+    # a rebase would drop what somebody did by hand inside the merges of this branch
+    merges = bool(repo.git("rev-list", "--merges", "--max-count=1", f"{upstream or commit}..HEAD"))
     onto = ("--onto", commit, upstream) if upstream else (commit,)
+    how, argv = ("merge", (*_PLAIN_MERGE, commit)) if merges else ("rebase", (*_PLAIN_REBASE, *onto))
     try:
-        repo.git(*_PLAIN_REBASE, "rebase", "--quiet", "--no-gpg-sign", "--empty=drop", *onto)
+        repo.git(*argv)
     except GitError as error:
-        paths = _in_conflict(repo)
+        names = repo.git("diff", "--name-only", "-z", "--diff-filter=U").split("\0")
+        paths = [facts.shown(path) for path in names if path]
         try:
-            repo.git("rebase", "--abort")
+            repo.git(how, "--abort")
         except GitError as again:
-            if "no rebase in progress" not in again.stderr.lower():
-                raise FlowError(f"the rebase cannot be given up: {words(again)}; your work was {before}") from None
+            if not any(nothing in again.stderr.lower() for nothing in _NOTHING_BEGUN):
+                raise FlowError(f"the {how} cannot be given up: {words(again)}; your work was {before}") from None
         if paths:
             name = f"{repo.remote()}/{base}" if repo.remote() else base
             raise Refused((judging.conflicts(name, paths, what),)) from None
         raise FlowError(f"your commits were not put on {base}, all is as before; git says: {words(error)}") from None
-
-
-def _in_conflict(repo: Repository) -> list[str]:
-    names = repo.git("diff", "--name-only", "-z", "--diff-filter=U").split("\0")
-    return [facts.shown(path) for path in names if path]
-
-
-def _join(repo: Repository, commit: str, base: str, before: str, what: str) -> None:
-    """Merge the base in: a rebase would drop what somebody did by hand inside the merges of this branch."""
-    try:
-        repo.git("merge", "--quiet", "--no-edit", "--no-gpg-sign", "--no-autostash", "--no-verify-signatures", commit)
-    except GitError as error:
-        paths = _in_conflict(repo)
-        try:
-            repo.git("merge", "--abort")
-        except GitError as again:
-            if "merge_head missing" not in again.stderr.lower():
-                raise FlowError(f"the merge cannot be given up: {words(again)}; your work was {before}") from None
-        if paths:
-            name = f"{repo.remote()}/{base}" if repo.remote() else base
-            raise Refused((judging.conflicts(name, paths, what),)) from None
-        raise FlowError(f"{base} was not merged in, all is as before; git says: {words(error)}") from None
 
 
 def _facts(repo: Repository, record: Record, base_commit: str, tip: str) -> Facts:
