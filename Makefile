@@ -68,9 +68,9 @@ fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minute
 crash: $(STAMP) ## kill -9 of hub and sidecar at every step and at random, beside git gc (about 45 minutes); KILLS=N for another number
 	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
 
-browser: $(STAMP) ## the dashboard in a real Chromium (skipped where there is none); screenshots in .screenshots
+browser: $(STAMP) ## the dashboard in a real Chromium, which must be there; screenshots in .screenshots
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[browser]"
-	@$(BIN)/pytest -rs -m browser tests/browser
+	@AGENTCOM_BROWSER=must $(BIN)/pytest -rs -m browser tests/browser
 
 power: $(STAMP) ## 50 power cuts for each engine on a disk of its own (needs root, says when it cannot); CUTS=N for another number
 	@AGENTCOM_CUTS=$(CUTS) $(BIN)/pytest -rs -m power tests/crash

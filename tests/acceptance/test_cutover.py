@@ -3,14 +3,13 @@
 import asyncio
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.oldhub import ADMIN, OldHub, old_task
 from support.oldsidecars import OldSidecar
+from support.waiting import SOON, until
 
 from coordinator.demo.stage import Sidecar, Stage
 
@@ -18,7 +17,6 @@ pytestmark = pytest.mark.slow
 
 #: Tokens as version 1 makes them: no ``ac_`` in front.
 TOKENS = {"loash": "9f" * 32, "gcu": "71" * 32}
-SOON = 60.0
 
 
 @pytest.fixture
@@ -33,14 +31,6 @@ def stage(tmp_path: Path) -> Any:
     made.open()
     yield made
     made.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what another process brings about."""
-    end = time.monotonic() + SOON
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def states(stage: Stage) -> dict[str, str]:
@@ -137,8 +127,6 @@ async def test_an_old_sidecar_as_it_is_comes_in_by_its_old_token(stage: Stage, o
     sidecar = OldSidecar("gcu", TOKENS["gcu"], lambda: stage.port, stage.folder, work)
     sidecar.start()
     await asyncio.to_thread(stage.agentcom, "task", "release", "task-00000001")
-    async with asyncio.timeout(SOON):
-        while (await asyncio.to_thread(shown, stage, "task-00000001"))["status"] != "done":  # noqa: ASYNC110 - a process
-            await asyncio.sleep(0.1)
+    await asyncio.to_thread(until, lambda: shown(stage, "task-00000001")["status"] == "done")
     await sidecar.kill()
     assert done == ["task-00000001"]

@@ -1,18 +1,15 @@
 """Tasks with a repository, over a real hub and real sidecars: from a line to a branch, a merge, and done."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.repo import Clone, make_bare, make_repo
+from support.waiting import until
 
 from coordinator.demo.stage import Stage
-from coordinator.reading import HubUnreachable
 
 pytestmark = pytest.mark.slow
 
-SOON = 60.0
 #: An agent that adds a file, leaves it uncommitted as sandboxed ones must, and says what it did.
 WORK = """#!/bin/sh
 echo 7 > "seven-$AGENTCOM_TASK_ID.txt"
@@ -29,19 +26,9 @@ def agent_program(folder: Path) -> str:
     return str(program)
 
 
-def until(stage: Stage, true: Callable[[dict], bool]) -> dict:
-    """Wait until the newest task is as it should be; return it."""
-    end = time.monotonic() + SOON
-    seen: list[dict] = []
-    while time.monotonic() < end:
-        try:
-            seen = stage.tasks()
-        except HubUnreachable:
-            continue
-        if seen and true(seen[-1]):
-            return seen[-1]
-        time.sleep(0.05)
-    raise AssertionError(f"it never came to that: {seen}")
+def in_state(stage: Stage, state: str) -> dict:
+    """Wait until the task is in this state; return it."""
+    return until(lambda: next((task for task in stage.tasks() if task["status"] == state), {}), say=stage.tasks)
 
 
 @pytest.fixture
@@ -57,7 +44,7 @@ def test_in_the_hubs_own_repository_work_waits_on_a_branch_until_somebody_merges
     stage.add_agent("loash", runtime={"name": "shell", "argv": [program]}, repos={".": str(stage.repo)})
     stage.start_sidecar("loash")
     stage.agentcom("add", "Write seven")
-    task = until(stage, lambda one: one["status"] == "in_review")
+    task = in_state(stage, "in_review")
     branch = task["result"]["branch"]
     assert branch == f"loash/{task['id']}-write-seven"
     assert task["result"]["merge"].endswith(f" merge --no-ff {branch}")
@@ -67,7 +54,7 @@ def test_in_the_hubs_own_repository_work_waits_on_a_branch_until_somebody_merges
     assert clone.git("status", "--porcelain") == ""
 
     clone.git("merge", "--quiet", "--no-edit", branch)
-    merged = until(stage, lambda one: one["status"] == "done")
+    merged = in_state(stage, "done")
     assert merged["merged"] == clone.head()
 
 
@@ -83,7 +70,7 @@ def test_a_repository_that_the_policy_names_is_cloned_by_the_sidecar_and_the_bra
     stage.add_agent("loash", runtime={"name": "shell", "argv": [agent_program(tmp_path / "program")]})
     stage.start_sidecar("loash")
     stage.agentcom("add", "Write seven repo:app")
-    task = until(stage, lambda one: one["status"] == "in_review")
+    task = in_state(stage, "in_review")
     branch, commit = task["result"]["branch"], task["result"]["commit"]
     assert bare.head(f"refs/heads/{branch}") == commit
 
@@ -93,7 +80,7 @@ def test_a_repository_that_the_policy_names_is_cloned_by_the_sidecar_and_the_bra
     app.git("commit", "--quiet", "-m", "Seven (#1)")
     app.git("push", "--quiet", "origin", "main")
     stage.agentcom("reconcile")
-    merged = until(stage, lambda one: one["status"] == "done")
+    merged = in_state(stage, "done")
     assert merged["merged"] == app.head()
 
 
@@ -101,6 +88,6 @@ def test_an_agent_without_a_clone_turns_the_task_away_and_says_why(stage: Stage,
     stage.add_agent("loash", runtime={"name": "shell", "argv": [agent_program(tmp_path / "program")]})
     stage.start_sidecar("loash")
     stage.agentcom("add", "Write seven")
-    task = until(stage, lambda one: one["status"] == "rejected")
+    task = in_state(stage, "rejected")
     assert "add `repos:" in task["attempts"][-1]["reason"]
     assert task["retry_count"] == 0

@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
+from support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -31,13 +31,6 @@ if "doctor-" in task:
 end = dict(type="result", is_error=False, result="Did it: " + task[-100:], usage=dict(input_tokens=1, output_tokens=1))
 print(json.dumps(end))
 """
-
-
-def wait_until(condition, what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -68,7 +61,7 @@ def test_a_program_that_is_not_logged_in_parks_its_agent_and_leaves_the_backlog_
     def parked() -> bool:
         return "not logged in" in str(json.loads(stage.agentcom("agent", "list", "--json")))
 
-    wait_until(parked, "the agent was not parked")
+    until(parked, say=lambda: "the agent was not parked")
     tasks = stage.tasks()
     assert [task["status"] for task in tasks] == ["queued"] * 5
     assert [task["retry_count"] for task in tasks] == [0] * 5
@@ -78,7 +71,7 @@ def test_a_program_that_is_not_logged_in_parks_its_agent_and_leaves_the_backlog_
     (stage.folder / "bin" / "logged-in").touch()
     stage.kill_sidecar("loash")
     stage.start_sidecar("loash")
-    wait_until(lambda: [task["status"] for task in stage.tasks()] == ["done"] * 5, "not all was done")
+    until(lambda: [task["status"] for task in stage.tasks()] == ["done"] * 5, say=stage.tasks)
     assert {task["retry_count"] for task in stage.tasks()} == {0}
 
 

@@ -25,7 +25,6 @@ class Field:
         self.stage = stage
         self.ends: Counter[str] = Counter()
         self.by: Counter[str] = Counter()
-        self._gates: dict[str, asyncio.Event] = {}
         self.news = asyncio.Event()
 
     def sidecar(self, kind: type[OldSidecar], agent: str, **more: object) -> OldSidecar:

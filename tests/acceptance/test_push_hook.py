@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.hubprocess import HubProcess
 from support.repo import Clone, make_bare, make_repo
+from support.waiting import until
 
 from coordinator.place import Place
 
@@ -43,8 +43,5 @@ def test_a_push_is_seen_long_before_the_hub_would_ask_by_itself(tmp_path: Path) 
         tip = person.commit({"BACKLOG.md": ONE + "- [ ] two\n"})
         person.git("push", "--quiet")
         assert knock(hub.url, secret) == 202
-        end = time.monotonic() + 20
-        while hub.client.get("/api/status")["observed_commit"] != tip:
-            assert time.monotonic() < end, hub.said
-            time.sleep(0.1)
+        until(lambda: hub.client.get("/api/status")["observed_commit"] == tip, within=20.0, say=lambda: hub.said)
     assert secret not in hub.said

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.hubprocess import HubProcess
 from support.repo import Clone, git_env, make_bare, make_repo
+from support.waiting import until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -118,10 +118,7 @@ def test_no_log_answer_commit_or_database_holds_a_secret(tmp_path: Path, monkeyp
     try:
         assert hub.ready, hub.said
         with sidecar(tmp_path / "loash", hub.url, agent) as its_log:
-            end = time.monotonic() + 60
-            while hub.client.get("/api/status")["by_status"]["failed"] != 1:
-                assert time.monotonic() < end, hub.said
-                time.sleep(0.1)
+            until(lambda: hub.client.get("/api/status")["by_status"]["failed"] == 1, say=lambda: hub.said)
         answers.append(identify(hub.url, wrong))
         for token in (wrong, secrets["admin"], agent):
             bearer = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -1,8 +1,9 @@
-"""The browser. Without playwright or a Chromium these tests are skipped, and say so.
+"""The browser. Without playwright or a Chromium these tests are skipped; with AGENTCOM_BROWSER=must they fail.
 
 ``AGENTCOM_CHROMIUM`` names a Chromium that is not on the path.
 """
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,10 +21,14 @@ def _chromium() -> str | None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make browser` does it")
+    without = pytest.fail if os.environ.get("AGENTCOM_BROWSER") == "must" else pytest.skip
+    if importlib.util.find_spec("playwright") is None:
+        without("playwright is not installed: `make browser` does it")
     path = _chromium()
     if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or name one in AGENTCOM_CHROMIUM")
+        without("no Chromium here: apt-get install chromium, or name one in AGENTCOM_CHROMIUM")
+    from playwright import sync_api
+
     with sync_api.sync_playwright() as playwright:
         # a browser that runs as root, as in a container, has no sandbox of its own
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -3,14 +3,14 @@
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browsing import SOON_MS, base_of, staged, visiting
+from support.browsing import base_of, staged, visiting
 from support.sights import HOSTILE
+from support.waiting import until
 
 from coordinator.core.guards import too_many_new
 from coordinator.demo.stage import Stage
@@ -71,10 +71,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def settle(stage: Stage, enough: Any) -> None:
-    end = time.monotonic() + SOON_MS / 1000
-    while not enough(stage.tasks()):
-        assert time.monotonic() < end, stage.tasks()
-        time.sleep(0.1)
+    until(lambda: enough(stage.tasks()), say=stage.tasks)
 
 
 # --- looks
