@@ -13,6 +13,7 @@ from pathlib import Path
 
 from coordinator.git.address import shown
 from coordinator.git.run import GitError, git
+from sidecar.gitflow import worktrees
 from sidecar.gitflow.hooktext import BASE_SEEN, LEASE
 from sidecar.gitflow.repository import ANSWER_S, NETWORK, TRANSFER_S, Repository, remote_error, words
 from sidecar.gitflow.values import FlowError, Misconfigured, NotAllowed, Refusal, Refused
@@ -21,7 +22,10 @@ from sidecar.gitflow.values import FlowError, Misconfigured, NotAllowed, Refusal
 TRIES = 6
 PAUSE_S = 0.2
 
+#: What another command of this clone does to a fetch: it moves the same ref, or is just making a work tree, whose HEAD
+#: is no commit yet (git-fetch(1) checks what it got against every HEAD).
 _HELD = re.compile(r"cannot lock ref|unable to update local ref|File exists|incorrect old value")
+_IN_THE_MAKING = re.compile(r"bad object worktrees/")
 _ROW = re.compile(r"^!\t[^\t]*\t\[(remote rejected|rejected)\] \((.*)\)$", re.MULTILINE)
 _REMOTE_WORDS = re.compile(r"^remote: ?(.*?)\s*$", re.MULTILINE)
 #: A hook's words must mean to it what they mean to everybody, so patterns are patterns.
@@ -91,13 +95,17 @@ def fetch(repo: Repository, remote: str, seen: Seen, *branches: str) -> dict[str
             repo.git(*argv, timeout=TRANSFER_S)
             break
         except GitError as error:
-            if not _HELD.search(error.stderr):
+            in_the_making = _IN_THE_MAKING.search(error.stderr)
+            if in_the_making:
+                worktrees.forget_unborn(repo)
+            elif not _HELD.search(error.stderr):
                 raise remote_error(error, f"{', '.join(names)} was not fetched from {remote}") from None
             have = {name: repo.resolve(tracking(remote, name)) for name in names}
             if all(_contains(repo, have[name], seen.commits[name]) for name in names):
                 break  # another command has fetched the same
             if not left:
-                raise FlowError(f"{', '.join(names)} cannot be fetched, refs are locked: {words(error)}") from None
+                why = "a work tree is being made" if in_the_making else "refs are locked"
+                raise FlowError(f"{', '.join(names)} cannot be fetched, {why}: {words(error)}; try again") from None
             time.sleep(PAUSE_S * random.random())  # noqa: S311 - two commands shall not meet again
     return {name: repo.resolve(tracking(remote, name)) for name in names}
 

@@ -22,6 +22,9 @@ from sidecar.gitflow.values import FlowError, Misconfigured
 TRIES = 50
 PAUSE_S = 0.05
 
+#: After how many seconds a work tree that stands nowhere is not one in the making any more.
+UNBORN_S = 10.0
+
 _EXTENSION = "extensions.worktreeConfig"
 
 
@@ -69,6 +72,21 @@ def add(repo: Repository, path: Path, branch: str, commit: str = "", *, again: b
         raise FlowError(
             f"no work tree was made at {path}: {words(error)}; mend that, then start the task again"
         ) from None
+
+
+def forget_unborn(repo: Repository) -> None:
+    """Take away work trees whose making was killed before they stood anywhere; with one of them no fetch succeeds.
+
+    For a moment while ``git worktree add`` runs, HEAD of the new one is all zeros. Only one that has been so for longer
+    than any such moment, and that holds no file, is taken away.
+    """
+    for head in repo.common_dir.glob("worktrees/*/HEAD"):
+        with contextlib.suppress(OSError, GitError):
+            if head.read_text("ascii").strip("0\n") or time.time() - head.stat().st_mtime < UNBORN_S:
+                continue
+            path = Path(head.with_name("gitdir").read_text("utf-8").removesuffix("\n")).parent
+            if [one.name for one in path.iterdir()] == [".git"]:
+                remove(repo, path, by_force=True)
 
 
 def quoted(path: Path) -> str:

@@ -1,14 +1,18 @@
 """Starting and submitting tasks with real git: a bare origin, a clone, a base that moves."""
 
 import json
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.gitplace import TASK, Place
 
-from sidecar.gitflow import naming
+from sidecar.gitflow import naming, remote
 from sidecar.gitflow.starting import start
 from sidecar.gitflow.submitting import submit
-from sidecar.gitflow.values import NotAllowed, Refused, Unreachable
+from sidecar.gitflow.values import FlowError, NotAllowed, Refused, Unreachable
 
 
 def _codes(refused: pytest.ExceptionInfo[Refused]) -> list[str]:
@@ -149,6 +153,40 @@ def test_without_its_remote_nothing_new_starts_and_nothing_is_made(place: Place)
     with pytest.raises((Unreachable, NotAllowed)):
         place.start()
     assert len(place.clone.git("worktree", "list").splitlines()) == 1
+
+
+def _unborn(place: Place, *, for_s: float) -> Path:
+    """Make a work tree as ``git worktree add`` has it for a moment: HEAD is all zeros, and no file is there."""
+    path = place.origin.parent / "half made"
+    place.clone.git("worktree", "add", "--quiet", "--no-checkout", "--detach", str(path))
+    head = place.clone.path / ".git/worktrees/half-made/HEAD"
+    head.write_text("0" * 40 + "\n")
+    os.utime(head, times=(time.time() - for_s,) * 2)
+    place.main_moves(a_txt="two\n")
+    return head
+
+
+def test_a_start_waits_for_the_moment_in_which_another_work_tree_is_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = _unborn(place, for_s=0)
+    monkeypatch.setattr(remote, "time", SimpleNamespace(sleep=lambda _: head.write_text("ref: refs/heads/main\n")))
+    assert place.start().head() == place.tip("main")
+    assert len(place.clone.git("worktree", "list").splitlines()) == 3
+
+
+def test_a_work_tree_in_the_making_is_left_alone_and_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = _unborn(place, for_s=0)
+    monkeypatch.setattr(remote, "time", SimpleNamespace(sleep=lambda _: None))
+    with pytest.raises(FlowError, match=r"main cannot be fetched, a work tree is being made: .*half-made"):
+        place.start()
+    assert head.exists()
+
+
+def test_a_work_tree_whose_making_was_killed_stops_no_later_start(place: Place) -> None:
+    _unborn(place, for_s=3600)
+    assert place.start().head() == place.tip("main")
+    assert len(place.clone.git("worktree", "list").splitlines()) == 2
 
 
 def test_without_any_remote_the_branch_and_a_merge_line_are_the_result(place: Place) -> None:
