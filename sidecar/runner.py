@@ -124,15 +124,19 @@ class Runner:
 
         Raises OSError.
         """
-        spool = Spool(self._folder(key).path)
-        if not await asyncio.to_thread(spool.update, frame.model_dump(exclude_none=True)):
-            return
-        file = await asyncio.to_thread(self._folder(key).update, frame)
-        if self.outlives and self._runtime.definition.prompt.by in ("argument", "flag") and key in self._runs:
+        new, file = await asyncio.to_thread(self._kept, key, frame)
+        if new and self.outlives and self._runtime.definition.prompt.by in ("argument", "flag") and key in self._runs:
             text = f"AgentCom task {key.task_id}, attempt {key.generation} was changed: read the file {file}"
             announcing = asyncio.create_task(self._announce(key, file.parent, text), name=f"announce {key}")
             self._announcing.add(announcing)
             announcing.add_done_callback(self._announcing.discard)
+
+    def _kept(self, key: Key, frame: TaskUpdated) -> tuple[bool, Path]:
+        """Keep a change; return whether it is new, and the file that holds the newest."""
+        folder = self._folder(key)
+        spool = Spool(folder.path)
+        new = spool.update(frame.model_dump(exclude_none=True))
+        return new, folder.spell_updates(spool.updates())
 
     def recover(self, assignment: TaskAssign) -> Outcome | None:
         """Make sure that nothing of a run cut off by a crash is alive, then return the result that it left, if any."""
