@@ -283,9 +283,9 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
     return _from_branch(ground, silent, tasks)
 
 
-def from_branch(ground: Ground) -> Picture:
-    """Read the branch of this clone without asking any hub, and without its tasks. Raises StoreError."""
-    return _from_branch(ground, "", Tasks(every=False))
+def from_branch(ground: Ground, tasks: Tasks = Tasks(every=False)) -> Picture:
+    """Read the branch of this clone without asking any hub. Raises StoreError."""
+    return _from_branch(ground, "", tasks)
 
 
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:

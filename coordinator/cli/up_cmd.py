@@ -109,7 +109,7 @@ def _run(together: "Together") -> None:
 
     from coordinator.reading import HubUnreachable, TokenRefused
     from coordinator.up.minds import NoRuntime
-    from coordinator.up.together import NotUp
+    from coordinator.up.together import PATIENCE_S, NotUp
 
     async def up() -> None:
         stop = asyncio.Event()
@@ -120,7 +120,7 @@ def _run(together: "Together") -> None:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            _say("stopping: agents finish or hand back what they have in hand ...")
+            _say(f"stopping: agents finish or hand back what they have in hand, within {PATIENCE_S:g} s ...")
         stopping.cancel()
         await running
 
@@ -131,4 +131,5 @@ def _run(together: "Together") -> None:
     except (NotUp, HubUnreachable, TokenRefused) as error:
         fail(str(error), EXIT_FAILED)
     finally:
-        _say(together.story.end())
+        for line in together.farewell():
+            _say(line)

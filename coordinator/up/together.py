@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 from coordinator.git.repo import STATE_REF, read_ref
 from coordinator.git.run import GitError
 from coordinator.ground import Ground
-from coordinator.reading import HubClient, HubUnreachable, TokenRefused, hub_runs, running_hub
+from coordinator.ports import StoreError
+from coordinator.reading import HubClient, HubUnreachable, Tasks, TokenRefused, from_branch, hub_runs, running_hub
 from coordinator.trail import Trail, record_json, root_in_force
 from coordinator.up import minds
 from coordinator.up.family import Family, Program
 from coordinator.up.minds import Mind
-from coordinator.up.story import Story, news
+from coordinator.up.story import Story, left_to_you, news
+from coordinator.watch import AlreadyWatched, WatchLock
 
 #: How long a hub may take to be ready, in seconds.
 READY_WITHIN_S = 120.0
@@ -31,6 +33,8 @@ LOOK_EVERY_S = 0.3
 _RECORDS = 500
 #: How long the check of an agent may take, in seconds.
 CHECK_WITHIN_S = 400.0
+#: How long an agent may take to finish or hand back what it has in hand when all ends, in seconds.
+PATIENCE_S = 30.0
 
 
 class NotUp(Exception):
@@ -68,6 +72,7 @@ class Together:
         self._folder = self.ground.place.folder / "up"
         self._logs = self._folder / "logs"
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._last: str | None = None
         self._family = Family(self._logs, self.say)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -78,14 +83,28 @@ class Together:
                 if stop.is_set():
                     return
                 await self._mind(mind)
-            last = read_ref(self.ground.repo, STATE_REF)
+            self._last = read_ref(self.ground.repo, STATE_REF)
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
             await asyncio.to_thread(self.show, f"{self.url}/dashboard")
             self.say(self._next())
-            await self._tell(stop, last)
+            if waits := left_to_you(await asyncio.to_thread(self._on_the_branch)):
+                self.say(waits)
+            await self._tell(stop)
         finally:
             await self._family.stop_all(last="hub")
+            if self._last is not None:
+                await self._tell_news()
+
+    def farewell(self) -> list[str]:
+        """Return in lines what came of it all, once ``run`` has ended."""
+        return self.story.end(self._on_the_branch())
+
+    def _on_the_branch(self, one: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return all tasks, or one, as the branch has them, also while no hub runs; none when it cannot be read."""
+        with contextlib.suppress(StoreError, GitError):
+            return from_branch(self.ground, Tasks(one=one)).tasks
+        return ()
 
     def _next(self) -> str:
         if self.ready:
@@ -151,7 +170,7 @@ class Together:
                 return
             minds.note_checked(mind)
         argv = (sys.executable, "-m", "sidecar", "run", "--config", str(mind.config))
-        self._family.start(Program(mind.agent, argv, mind.folder, patience=30.0))
+        self._family.start(Program(mind.agent, argv, mind.folder, patience=PATIENCE_S))
         self.ready += 1
         self.say(f"{mind.agent} is ready ({mind.runtime}, {mind.profile})")
 
@@ -197,43 +216,53 @@ class Together:
     def _watch(self) -> None:
         if not self.wanted.watch or self.ground.remote is not None:
             return
+        try:
+            with WatchLock(self.ground.repo):
+                pass
+        except AlreadyWatched:
+            self.say("an `agentcom watch` runs here already: it is used, and stays when this ends")
+            return
         argv = (sys.executable, "-m", "coordinator", "watch", "--commit", "--repo", str(self.top))
         self._family.start(Program("watch", argv, self.top, heard=self._watched))
 
     def _watched(self, line: str) -> None:
-        self.say(f"watch: {line.partition(' ')[2] if line[:1].isdigit() else line}")
+        text = line.partition(" ")[2] if line[:1].isdigit() else line
+        if text.startswith("pulled "):  # what those commits say was told when they were made
+            text = f"{text.partition(':')[0]} of the trail into {self.ground.branch}"
+        self.say(f"watch: {text}")
 
     # --- what happens
 
-    async def _tell(self, stop: asyncio.Event, last: str | None) -> None:
+    async def _tell(self, stop: asyncio.Event) -> None:
         """Say each change that the hub makes durable, until ``stop``."""
-        while True:
+        while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-            with contextlib.suppress(GitError):  # the next look sees it
-                tip = read_ref(self.ground.repo, STATE_REF)
-                if tip is not None and tip != last:
-                    await self._tell_from(last)
-                    last = tip
-            if stop.is_set():
-                return
+            await self._tell_news()
+
+    async def _tell_news(self) -> None:
+        """Say each change since the last look."""
+        with contextlib.suppress(GitError):  # the next look sees it
+            tip = read_ref(self.ground.repo, STATE_REF)
+            if tip is not None and tip != self._last:
+                await self._tell_from(self._last)
+                self._last = tip
 
     async def _tell_from(self, last: str | None) -> None:
         for record in await asyncio.to_thread(self._records, last):
             wanted = self.story.wants(record)
             task = None if wanted is None else await asyncio.to_thread(self._task, wanted)
-            line = self.story.tell(record, task)
-            if line is not None:
+            for line in self.story.tell(record, task):
                 self.say(line)
 
     def _records(self, last: str | None) -> list[Any]:
         trail = Trail(self.ground.repo, STATE_REF, root_in_force(self.ground.repo) or ".")
         return news((record_json(record) for record in trail.records(None, _RECORDS)), last)
 
-    def _task(self, task_id: str) -> dict[str, Any] | None:
+    def _task(self, task_id: str) -> Mapping[str, Any] | None:
         with contextlib.suppress(HubUnreachable, TokenRefused):
             return self._client().get(f"/api/tasks/{task_id}") or None
-        return None
+        return next(iter(self._on_the_branch(task_id)), None)
 
 
 def _port(wanted: int) -> int:

@@ -86,9 +86,9 @@ def test_from_an_empty_folder_to_finished_work_and_on_at_the_next_start(tmp_path
     assert len(ours) == 4
     add = (sys.executable, "-m", "coordinator", "add", "Write the number 7 to test-output-7.txt", "--repo", str(place))
     subprocess.run(add, check=True, capture_output=True, env=up.env)
-    told = up.until("working -> in_review")
-    assert "Write the number 7 to test-output-7.txt; git -C" in told
-    merge = told.partition("; ")[2].split()
+    assert up.until("working -> in_review").endswith(": Write the number 7 to test-output-7.txt")
+    assert "diff HEAD...fake/t-" in up.until("-> look at it: git -C")
+    merge = up.until("-> take the result: ").partition("result: ")[2].split()
     subprocess.run(merge, check=True, capture_output=True, env=up.env)
     assert (place / "test-output-7.txt").read_text() == "7\n"
     up.until("in_review -> done")
@@ -114,6 +114,44 @@ def test_a_hub_that_dies_comes_back_and_work_goes_on(tmp_path: Path, open_termin
     clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Write the number 7\n"})
     up.until("working -> in_review")
     assert up.end() == 0
+    assert up.lines[-1].endswith("1 task waits for you: agentcom status")
+    again = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(again)
+    again.until("1 task waits for you: agentcom status")
+    assert again.end() == 0
+
+
+def test_a_hub_and_a_watch_that_run_already_are_used(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    first = Terminal(clone.path, "--runtime", "fake")
+    open_terminal.append(first)
+    first.until("watch: watching")
+    second = Terminal(clone.path, "--runtime", "fake")
+    open_terminal.append(second)
+    second.until("a hub of this repository runs already at")
+    second.until("an `agentcom watch` runs here already: it is used")
+    assert second.end() == 0
+    assert first.end() == 0
+
+
+def test_what_an_agent_had_in_hand_at_the_end_goes_on_at_the_next_start(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    slow = tmp_path / "slow.sh"
+    checked = tmp_path / "checked"
+    slow.write_text(f"""#!/bin/sh
+test -e {checked} && exec sleep 600
+touch {checked}
+echo '{{"status": "success"}}' > "$AGENTCOM_RESULT_FILE"
+""")
+    slow.chmod(0o755)
+    up = Terminal(clone.path, "--runtime", f"shell:{slow}", "--no-watch")
+    open_terminal.append(up)
+    up.until("dashboard: ")
+    clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Take long\n"})
+    up.until("queued -> assigned")
+    assert up.end() == 0
+    assert [line for line in up.lines if "working -> queued (shell)" in line]
+    assert up.lines[-1].endswith("1 task goes on at the next start: agentcom up")
 
 
 def test_a_taken_port_a_missing_program_and_an_agent_of_that_name_stop_nothing_else(
