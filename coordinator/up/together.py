@@ -154,7 +154,8 @@ class Together:
         if not found:
             self.say(
                 f"no agent program is on PATH ({', '.join(minds.LOOKED_FOR)}): install one, or try "
-                "`agentcom up --runtime fake` (only pretends) or `--runtime shell:./work.sh` (a program of yours)"
+                "`agentcom up --runtime fake` (only pretends, and asks where a title ends with '?') or "
+                "`--runtime shell:./work.sh` (a program of yours)"
             )
         return found
 

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import shlex
 import signal
 import socket
 import subprocess
@@ -119,6 +120,29 @@ def test_a_hub_that_dies_comes_back_and_work_goes_on(tmp_path: Path, open_termin
     open_terminal.append(again)
     again.until("1 task waits for you: agentcom status")
     assert again.end() == 0
+
+
+def test_a_question_is_told_and_answered_with_the_line_below_it(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    up = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(up)
+    up.until("dashboard: ")
+    clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Which colour?\n"})
+    assert up.until("working -> blocked").endswith("it asks: I only pretend, so you tell me: Which colour?")
+    answer = shlex.split(up.until("-> answer its question: ").partition("question: agentcom ")[2])
+    argv = (sys.executable, "-m", "coordinator", *answer, "--repo", str(clone.path))
+    subprocess.run(argv, check=True, capture_output=True, env=up.env)
+    up.until("working -> in_review")
+    assert up.end() == 0
+    shown = subprocess.run(
+        (sys.executable, "-m", "coordinator", "task", "show", answer[2], "--repo", str(clone.path)),
+        check=True,
+        capture_output=True,
+        text=True,
+        env=up.env,
+    ).stdout
+    assert "done: Which colour? Answer: YOUR ANSWER" in shown
+    assert "  answered  YOUR ANSWER" in shown
 
 
 def test_a_hub_and_a_watch_that_run_already_are_used(tmp_path: Path, open_terminal) -> None:
