@@ -78,6 +78,10 @@ class TokenRefused(Exception):
     """The hub does not accept the token."""
 
 
+class NotAllowed(TokenRefused):
+    """The hub knows the token, and does not let it do that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What is known, and where from: ``as_of`` is a sentence for people, ``live`` whether a hub said it.
@@ -228,7 +232,7 @@ def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Excepti
     """Return what an answer that is no success means, None for something that is not there."""
     if error.code == 403:
         with contextlib.suppress(ValueError, OSError, AttributeError):
-            return TokenRefused(f"{url} does not allow that: {json.load(error).get('hint')}")
+            return NotAllowed(f"{url} does not allow that: {json.load(error).get('hint')}")
     if error.code in (401, 403):
         what = "refuses this token" if token else "asks for a token"
         return TokenRefused(f"{url} {what}: set AGENTCOM_TOKEN to one that it knows")

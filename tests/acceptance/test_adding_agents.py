@@ -300,6 +300,33 @@ def test_a_clock_that_is_off_is_said_before_anything_is_asked(room: Room) -> Non
     assert (said.returncode, "set both by NTP" in said.stderr) == (1, True), said.stderr
 
 
+def test_an_invite_for_somebody_else_is_named_with_the_one_that_is_needed(room: Room) -> None:
+    made = room.run("invite", "--for", "other", "--hub", room.hub.url, "--json")
+    said = room.add(token=json.loads(made.stdout)["invite"])
+    assert said.returncode == 77
+    assert said.stderr.splitlines()[-1] == (
+        f"agentcom: [3/8] register: {room.hub.url} does not allow that: this invite is for other; set AGENTCOM_TOKEN "
+        "to an invite for new (`agentcom invite --for new` in the hub's clone), or to the admin's token "
+        "(.git/agentcom/admin.token there)"
+    )
+
+
+def test_another_runtime_than_the_config_has_is_refused_and_not_passed_over(room: Room) -> None:
+    assert room.add().returncode == 0
+    said = room.add("--runtime", "claude")
+    assert said.returncode == 64
+    assert said.stderr.splitlines()[-1] == (
+        f"agentcom: [1/8] preflight: {room.config} has runtime fake, not claude: change it there, "
+        "or leave --runtime away"
+    )
+
+
+def test_an_address_without_a_hub_is_told_with_what_to_look_at(room: Room) -> None:
+    said = room.add("--hub", "http://127.0.0.1:9")
+    assert said.returncode == 69
+    assert said.stderr.endswith("start it there with `agentcom hub`, or correct the address\n")
+
+
 def test_the_script_makes_an_id_of_the_name_and_suggests_names_without_one(room: Room) -> None:
     script = Path(__file__).parents[2] / "scripts/add-agent.sh"
     env = {**git_env(), "HOME": str(room.home), "AGENTCOM_TOKEN": room.hub.token}
@@ -313,3 +340,7 @@ def test_the_script_makes_an_id_of_the_name_and_suggests_names_without_one(room:
     assert [(one["agent_id"], one["name"]) for one in agents] == [("loash-the-second", "Loash the Second")]
     none = call("--hub", room.hub.url)
     assert (none.returncode, "for example" in none.stderr) == (64, True)
+    nowhere = call("--name", "Loash")
+    assert (nowhere.returncode, "--hub http://HOST:4000 or --repo CLONE" in nowhere.stderr) == (64, True)
+    helped = call("--help")
+    assert (helped.returncode, helped.stdout.startswith("usage: ")) == (0, True)
