@@ -41,8 +41,11 @@ def turn_of(task: Mapping[str, Any]) -> Turn | None:
 
 
 def waiting(tasks: Iterable[Mapping[str, Any]]) -> str:
-    """Return how many of these tasks wait for a person, as in ``2 tasks wait for you``; empty for none."""
-    number = sum(1 for task in tasks if task["status"] in WAITING)
+    """Return how many of these tasks wait for a person, as in ``2 tasks wait for you``; empty for none.
+
+    What a hub holds until a person has looked counts, what a person holds does not.
+    """
+    number = sum(1 for task in tasks if task["status"] in WAITING or (task["status"] == "queued" and task["held"]))
     return "" if number == 0 else "1 task waits for you" if number == 1 else f"{number} tasks wait for you"
 
 

@@ -66,7 +66,8 @@ def test_no_other_state_waits_for_a_person(state: str) -> None:
 
 
 def test_what_waits_is_counted() -> None:
-    tasks = [{"status": state} for state in ("blocked", "in_review", "queued", "done")]
+    tasks = [{"status": state, "held": False} for state in ("blocked", "in_review", "queued", "done")]
     assert waiting(tasks) == "2 tasks wait for you"
     assert waiting(tasks[1:]) == "1 task waits for you"
     assert waiting(tasks[2:]) == ""
+    assert waiting([{"status": "queued", "held": True}, {"status": "done", "held": True}]) == "1 task waits for you"

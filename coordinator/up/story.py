@@ -10,6 +10,8 @@ from coordinator.yourturn import turn_of, waiting
 _TELLING = frozenset({"in_review", "blocked", "done", "failed", "rejected"})
 #: Events that are no news to a person.
 _SILENT = frozenset({"claim", "observed", "accepted", "created"})
+#: What a commit says of an agent that is given a token: `up` does that itself for each of its own.
+_EQUIPPED = ": got a token ("
 _LONGEST = 100
 
 
@@ -31,7 +33,7 @@ class Story:
         """
         subject, name = str(record["subject"]), record["task"]
         if name is None:
-            return [] if record["event"] in _SILENT else [_short(subject)]
+            return [] if record["event"] in _SILENT or _EQUIPPED in subject else [_short(subject)]
         if task is not None:
             self.titles[name] = str(task["title"])
             self.ends[name] = task

@@ -77,13 +77,13 @@ class Together:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, tell what happens until ``stop``, and end it. Raises NotUp, NoRuntime."""
+        self._last = read_ref(self.ground.repo, STATE_REF)
         try:
             await self._hub()
             for mind in await asyncio.to_thread(self._minds):
                 if stop.is_set():
                     return
                 await self._mind(mind)
-            self._last = read_ref(self.ground.repo, STATE_REF)
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
             await asyncio.to_thread(self.show, f"{self.url}/dashboard")
@@ -93,8 +93,7 @@ class Together:
             await self._tell(stop)
         finally:
             await self._family.stop_all(last="hub")
-            if self._last is not None:
-                await self._tell_news()
+            await self._tell_news()
 
     def farewell(self) -> list[str]:
         """Return in lines what came of it all, once ``run`` has ended."""

@@ -122,6 +122,24 @@ def test_a_hub_that_dies_comes_back_and_work_goes_on(tmp_path: Path, open_termin
     assert again.end() == 0
 
 
+def test_what_was_decided_while_nothing_ran_is_told_at_the_next_start(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    first = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(first)
+    first.until("dashboard: ")
+    clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Write a poem\n"})
+    approve = shlex.split(first.until("-> take the result: agentcom ").partition("result: agentcom ")[2])
+    assert first.end() == 0
+    argv = (sys.executable, "-m", "coordinator", *approve, "--repo", str(clone.path))
+    subprocess.run(argv, check=True, capture_output=True, env=first.env)
+    again = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(again)
+    again.until("in_review -> done")
+    assert again.end() == 0
+    assert again.lines[-1].endswith("1 done, 0 failed")
+    assert not [line for line in again.lines if "got a token" in line or "starts, epoch" in line]
+
+
 def test_a_question_is_told_and_answered_with_the_line_below_it(tmp_path: Path, open_terminal) -> None:
     clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
     up = Terminal(clone.path, "--runtime", "fake", "--no-watch")

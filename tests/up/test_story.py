@@ -68,9 +68,17 @@ def test_the_end_says_what_is_left_and_for_whom() -> None:
     later = [task("queued"), task("queued", hold=True), task("queued", held=True), task("queued", lane="inbox")]
     assert Story().end([*mine, *later, task("done")]) == [
         "0 done, 0 failed",
-        "2 tasks wait for you: agentcom status",
+        "3 tasks wait for you: agentcom status",
         "1 task goes on at the next start: agentcom up",
     ]
+
+
+def test_of_agents_only_what_a_person_may_want_to_know_is_told() -> None:
+    story = Story()
+    assert story.tell(record("agent a: parked: not logged in", "agent_changed", task=None)) == [
+        "agent a: parked: not logged in"
+    ]
+    assert story.tell(record("agent a: got a token (ac_12345)", "agent_changed", task=None)) == []
 
 
 def test_words_of_agents_play_no_tricks_with_the_terminal() -> None:
