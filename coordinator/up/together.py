@@ -73,6 +73,7 @@ class Together:
         self._logs = self._folder / "logs"
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._last: str | None = None
+        self._elsewhere: frozenset[str] = frozenset()
         self._family = Family(self._logs, self.say)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -148,6 +149,8 @@ class Together:
         """Return whom to start: agents of people's files are not ours, also when they bear the name of a runtime."""
         ours = {folder.name for folder in self._folder.glob("*") if (folder / "sidecar.json").is_file()}
         agents = self._client().get("/api/agents").get("agents", [])
+        if self._family.pid("hub") is None:  # with a hub of somebody else's there may be agents of another `up`
+            self._elsewhere = frozenset(one["agent_id"] for one in agents if one["status"] == "online")
         taken = {one["agent_id"]: "" for one in agents if one["agent_id"] not in ours}
         found = minds.chosen(self.wanted.runtimes, self.wanted.profile, self._folder, taken)
         if not found:
@@ -160,6 +163,10 @@ class Together:
 
     async def _mind(self, mind: Mind) -> None:
         """Give a mind its token and config file, check it, and start its sidecar when it can work."""
+        if mind.agent in self._elsewhere:
+            self.ready += 1
+            self.say(f"{mind.agent} runs already: it is used, and stays when this ends")
+            return
         token = await asyncio.to_thread(self._token, mind)
         minds.write(mind, token, self.url, self.top)
         if self.wanted.check or not minds.was_checked(mind):

@@ -163,7 +163,7 @@ def test_a_question_is_told_and_answered_with_the_line_below_it(tmp_path: Path, 
     assert "  answered  YOUR ANSWER" in shown
 
 
-def test_a_hub_and_a_watch_that_run_already_are_used(tmp_path: Path, open_terminal) -> None:
+def test_what_runs_already_is_used(tmp_path: Path, open_terminal) -> None:
     clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
     first = Terminal(clone.path, "--runtime", "fake")
     open_terminal.append(first)
@@ -171,6 +171,7 @@ def test_a_hub_and_a_watch_that_run_already_are_used(tmp_path: Path, open_termin
     second = Terminal(clone.path, "--runtime", "fake")
     open_terminal.append(second)
     second.until("a hub of this repository runs already at")
+    second.until("fake runs already: it is used")
     second.until("an `agentcom watch` runs here already: it is used")
     assert second.end() == 0
     assert first.end() == 0
