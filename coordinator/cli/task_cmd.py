@@ -94,6 +94,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
 @json_option
 def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     """Show one task: what is wanted, where it stands, how it got there."""
+    from coordinator.cli.log_cmd import said
     from coordinator.memoir import HISTORY_SHOWN
     from coordinator.yourturn import turn_of
 
@@ -117,12 +118,12 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     for name in ("description", "result"):
         if task[name]:
             click.echo(f"\n{name}:\n{_indented(task[name])}")
-    if said := _said(task):
+    if words := _words(task):
         click.echo("\nwhat people said:")
-        print_table(said, "  ")
+        print_table(words, "  ")
     if picture.history:
         click.echo("\nhistory, newest first:")
-        print_table([(local_time(c["time_ms"]), c["commit"][:8], c["subject"]) for c in picture.history], "  ")
+        print_table([(local_time(c["time_ms"]), c["commit"][:8], said(c)) for c in picture.history], "  ")
         if len(picture.history) >= HISTORY_SHOWN:
             click.echo(f"  and what came before: agentcom log {task_id}")
 
@@ -172,7 +173,7 @@ def _only(picture: "Picture", task_id: str) -> Mapping[str, Any]:
     fail(f"there is no task {task_id} ({picture.as_of}); `agentcom task list --all` shows the ids")
 
 
-def _said(task: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _words(task: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the answers and verdicts that a task got so far, oldest first."""
     said = [(one["generation"], "answered", one["text"]) for one in task["answers"]]
     said += [(one["generation"], "approved" if one["approve"] else "sent back", one["note"]) for one in task["reviews"]]

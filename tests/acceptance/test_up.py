@@ -161,6 +161,8 @@ def test_a_question_is_told_and_answered_with_the_line_below_it(tmp_path: Path, 
     ).stdout
     assert "done: Which colour? Answer: YOUR ANSWER" in shown
     assert "  answered  YOUR ANSWER" in shown
+    assert "working -> blocked (fake): I only pretend, so you tell me: Which colour?" in shown
+    assert "blocked -> queued (ada): YOUR ANSWER" in shown
 
 
 def test_what_runs_already_is_used(tmp_path: Path, open_terminal) -> None:
