@@ -53,6 +53,7 @@ def test_a_dead_connection_is_noticed_within_a_minute():
     assert client.IDENTIFIED_WITHIN_S < 60
 
 
+@pytest.mark.slow
 async def test_a_connection_that_swallows_everything_is_left_and_another_one_made(hub, daemon_of):
     with Proxy(hub.url) as proxy:
         daemon_of(hub_url=proxy.url)
