@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from coordinator.ground import Ground
     from coordinator.services.values import Plan, Service
 
-#: Where a hub listens unless told otherwise.
-USUAL = "127.0.0.1:4000"
 #: How long a hub may take to answer after its start, in seconds, where the manager does not wait for it.
 ANSWER_WITHIN = 60.0
 
@@ -32,7 +30,7 @@ ANSWER_WITHIN = 60.0
 @click.command("install")
 @directory_option
 @click.option(
-    "--listen", metavar="HOST:PORT", help=f"Where agents connect (default: as the config says, else {USUAL})."
+    "--listen", metavar="HOST:PORT", help="Where agents connect (default: as the config says, else 127.0.0.1:4000)."
 )
 @click.option(
     "--config",
@@ -58,14 +56,17 @@ def install(
     By systemd, launchd or pm2, whichever runs here; --dry-run shows what would be written and run. Doing it again
     changes nothing, or what is different.
     """
+    from coordinator.config import Asked, settled
+
     machine = _machine(config)
-    host, port = listen_address(listen or machine.listen or USUAL)
+    said = settled(Asked(repo=directory if directory != Path() else None, listen=listen or None), machine)
+    host, port = listen_address(said.listen.value, said.listen.origin)
     _check(machine, host, port)
-    ground = open_ground(directory if directory != Path() else machine.repo or directory)
+    ground = open_ground(said.repo.value)
     words = () if machine.where is None else ("--config", str(machine.where))
     if listen or not machine.listen:
         words = (*words, "--listen", f"{host}:{port}")
-    service = _service(ground, words, name, machine.data_dir)
+    service = _service(ground, words, name, said.data_dir.value)
     how = How(manager, system, run_as, dry_run, as_json)
     if not dry_run and manager != "none":
         _refuse_second(ground, service)

@@ -43,11 +43,9 @@ def command(directory: Path, hub: str | None, wait: float, as_json: bool) -> Non
 
     Prints the commit observed. Ends with 1 when the source could not be looked at, or must not be observed.
     """
-    import os
+    from coordinator.reading import HubUnreachable, NoAddress, TokenRefused, ground_or_none, hub_named, running_hub
 
-    from coordinator.reading import HubUnreachable, NoAddress, TokenRefused, ground_or_none, running_hub
-
-    named = hub or os.environ.get("AGENTCOM_HUB")
+    named = hub_named(hub)
     ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
     try:
         said = _look(running_hub(ground, hub), time.monotonic() + wait)
