@@ -110,11 +110,14 @@ def find(named: Path | None, environ: Mapping[str, str] = os.environ) -> Machine
     """Return what the machine config says; ``named`` must be there. Raises CannotStart with ``path:line:col``."""
     if named is not None:
         return read(named)
+    path = next((path for path in usual_files(environ) if path.is_file()), None)
+    return Machine() if path is None else read(path)
+
+
+def usual_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Return where the file is looked for when nobody names one, first that of this person."""
     base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config"
-    for path in (Path(base) / "agentcom" / "hub.yaml", SYSTEM):
-        if path.is_file():
-            return read(path)
-    return Machine()
+    return Path(base) / "agentcom" / "hub.yaml", SYSTEM
 
 
 def read(path: Path) -> Machine:
