@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from coordinator.cli.common import EXIT_USAGE, directory_option, fail, json_option, one_line, print_json, print_table
+from coordinator.cli.common import (
+    EXIT_USAGE,
+    directory_option,
+    fail,
+    json_option,
+    one_line,
+    print_json,
+    print_table,
+    toned,
+)
 
 if TYPE_CHECKING:
     from coordinator.inforce.rows import Section
+
+
+_HEADS = ("key", "value", "from")
 
 
 @click.group("config")
@@ -80,8 +92,10 @@ def show(
 def _print(section: "Section") -> None:
     click.echo(f"{section.name}:")
     prefix = f"{section.name}."
-    print_table([(row.key.removeprefix(prefix), row.text, row.origin) for row in section.rows], "  ")
+    print_table(
+        [(row.key.removeprefix(prefix), row.text, row.origin) for row in section.rows], "  ", _HEADS, whole=True
+    )
     for line in section.notes:
         click.echo(f"  note: {one_line(line)}")
     for line in section.problems:
-        click.echo(f"  wrong: {one_line(line)}")
+        click.echo(f"  {toned('wrong', 'bad')}: {one_line(line)}")

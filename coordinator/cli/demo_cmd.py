@@ -2,7 +2,7 @@
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, fail
+from coordinator.cli.common import EXIT_FAILED, fail, print_table, toned
 
 
 @click.command("demo")
@@ -42,7 +42,6 @@ def command(tasks: int, agents: int, chaos: bool, keep: bool, as_json: bool) -> 
 
 
 def _print(report: object, log: str) -> None:
-    from coordinator.cli.common import table
     from coordinator.demo.measure import Report
 
     if not isinstance(report, Report):
@@ -66,7 +65,10 @@ def _print(report: object, log: str) -> None:
         ("time in all", f"{report.seconds:.1f} s"),
     ]
     click.echo()
-    click.echo(table(rows, "  "))
+    print_table(rows, "  ")
     click.echo("\nthe end of `git log agentcom/state`:")
     click.echo("\n".join(f"  {line}" for line in log.splitlines()))
-    click.echo("\n" + ("every task was done exactly once" if report.good else "SOMETHING IS WRONG, see above"))
+    if report.good:
+        click.echo("\n" + toned("every task was done exactly once", "done"))
+    else:
+        click.echo("\n" + toned("SOMETHING IS WRONG, see above", "bad"))

@@ -57,7 +57,7 @@ def secret(context: click.Context, new: bool, config: Path | None, directory: Pa
     if as_json:
         print_json({"secret": known.value, "url": url, "from": known.origin})
         return
-    print_table([("secret", known.value or ""), ("url", url)])
+    print_table([("secret", known.value or ""), ("url", url)], whole=True)
     print_table(_FORGES)
     if is_here(url):
         click.echo("note: a forge must be able to reach it: see --public-url of `agentcom hub`")

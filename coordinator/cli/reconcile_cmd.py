@@ -12,6 +12,7 @@ from coordinator.cli.common import (
     EXIT_NO_HUB,
     EXIT_REFUSED,
     EXIT_USAGE,
+    busy,
     directory_option,
     fail,
     json_option,
@@ -48,7 +49,9 @@ def command(directory: Path, hub: str | None, wait: float, as_json: bool) -> Non
     named = hub_named(hub)
     ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
     try:
-        said = _look(running_hub(ground, hub), time.monotonic() + wait)
+        client = running_hub(ground, hub)
+        with busy(f"the hub at {client.url} looks ...", quietly=as_json):
+            said = _look(client, time.monotonic() + wait)
     except HubUnreachable as error:
         if not named and ground is not None and ground.elsewhere is not None:
             there = f"after a push to {ground.elsewhere}, `git fetch` shows what it made of it"

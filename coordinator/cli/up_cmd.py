@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, fail, one_line, refuse
+from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, fail, one_line, refuse, toned
 from coordinator.cli.reading_options import open_ground
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def command(
     if top is None:
         fail(f"{ground.repo.common_dir} is a bare repository: run `agentcom up` in a clone of it")
     if profile == "full":
-        click.secho("profile full: agents may do everything that you may do on this machine", fg="red", err=True)
+        text = "profile full: agents may do everything that you may do on this machine"
+        click.echo(toned(text, "bad", err=True), err=True)
     from coordinator.up.together import Together, Wanted
 
     wanted = Wanted(runtimes, profile, port, check, not no_watch)

@@ -1,6 +1,5 @@
 """``agentcom watch``: what is saved, said as it is saved; committed after a while, and the trail pulled."""
 
-import os
 import shutil
 import signal
 import sys
@@ -12,6 +11,7 @@ import click
 
 from coordinator.cli.common import EXIT_LOCKED, EXIT_USAGE, directory_option, fail, one_line, refuse
 from coordinator.cli.reading_options import open_ground
+from coordinator.terminal import is_screen
 
 if TYPE_CHECKING:
     from coordinator.ground import Ground
@@ -53,7 +53,7 @@ def command(directory: Path, commit: bool, settle: float | None, push: bool) -> 
     from coordinator.watching import SETTLE_S
 
     wait = (SETTLE_S if settle is None else settle) if commit else None
-    screen = Screen(sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+    screen = Screen(is_screen(sys.stdout))
     watch = Watch(ground, top, screen, settle=wait, push=push)
     try:
         with WatchLock(ground.repo):

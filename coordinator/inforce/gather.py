@@ -14,6 +14,9 @@ from coordinator.inforce.rows import Row, Section
 from coordinator.sourced import Sourced
 from coordinator.trail import CannotStart
 
+#: How much alike a word and a key must be for a suggestion.
+_NEAR = 0.75
+
 
 class NothingLikeIt(Exception):
     """No setting is called so; the text says what was meant."""
@@ -66,8 +69,10 @@ def only(sections: Sequence[Section], words: Iterable[str]) -> list[Section]:
         if not found and not broken:
             names = [section.name for section in sections]
             steps = {step for row in rows for step in (row.key, *row.key.split("."))}
-            near = difflib.get_close_matches(word.lower(), sorted(steps), 1)
+            near = difflib.get_close_matches(word.lower(), sorted(steps), 1, _NEAR)
             hint = f"did you mean {near[0]}?" if near else f"the sections are {', '.join(names)}"
+            if word.lower().startswith(sidecars.SECTION):
+                hint = "none of this name was found here: give its folder by --dir"
             raise NothingLikeIt(f"no setting is called {word}; {hint}")
     kept = [replace(section, rows=tuple(row for row in section.rows if row.key in wanted)) for section in sections]
     return [section for section in kept if section.rows or section.problems]

@@ -8,6 +8,8 @@ from coordinator.inforce.rows import Row, Section, flat, row, secret
 from coordinator.sourced import DEFAULT, Sourced
 from sidecar import config
 
+#: What their sections begin with.
+SECTION = "sidecar"
 #: How config files are called: of ``agent add``, of ``up``, of a Node sidecar.
 NAMES = ("config.yaml", "sidecar.json", "config.json")
 #: Fields of the config that have another name in the file, and what a default is taken from.
@@ -35,8 +37,8 @@ def sidecar(file: Path) -> Section:
         said = config.load(file)
         marks = config.marks(file.read_text(encoding="utf-8"))
     except (config.ConfigError, OSError) as error:
-        return Section(f"sidecar.{file.parent.name}", problems=(str(error),), exit_code=_EXIT_CONFIG)
-    name = f"sidecar.{said.agent_id}"
+        return Section(f"{SECTION}.{file.parent.name}", problems=(str(error),), exit_code=_EXIT_CONFIG)
+    name = f"{SECTION}.{said.agent_id}"
 
     def origin(key: str) -> str:
         above = next((one for one in said.given if key == one or key.startswith(f"{one}.")), None)
