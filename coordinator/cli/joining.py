@@ -445,7 +445,7 @@ class _Join:
 
         self._step("wake round trip")
         argv = (sys.executable, "-P", "-m", "sidecar", "doctor", "--json", "--config", str(self.w.config))
-        with self._busy("the sidecar's doctor has the agent do a small task"):
+        with self._busy("the agent does a small task"):
             done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
         try:
             checks = json.loads(done.stdout)["checks"]
@@ -560,6 +560,8 @@ class _Join:
         self, condition: Callable[[], bool], what: str, code: int = EXIT_FAILED, *, within: float = SOON
     ) -> None:
         end = time.monotonic() + within
+        if condition():
+            return
         with self._busy(f"waiting for {what}"):
             while not condition():
                 if time.monotonic() > end:

@@ -66,14 +66,18 @@ def tone(text: str, word: str, stream: IO[str]) -> str:
     return shown.get()
 
 
+def cut(text: str, width: int) -> str:
+    """Return as much of a text as fits, with a sign where something is left out."""
+    line = Text(text)
+    line.truncate(max(width, 1), overflow="ellipsis")
+    return line.plain
+
+
 @contextmanager
 def busy(text: str) -> Iterator[None]:
     """Show on standard error that something goes on, until it is over; nothing of it stays."""
     console = _console(sys.stderr)
-    room = max(console.width - _GAP - 1, 1)  # a line that is broken could not be taken away again
-    line = Text(text)
-    line.truncate(room, overflow="ellipsis")
-    sign = Spinner("line", line)
+    sign = Spinner("line", Text(cut(text, console.width - _GAP - 1)))  # a broken line could not be taken away again
     with Live(sign, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
         yield
 

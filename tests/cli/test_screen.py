@@ -141,3 +141,29 @@ def test_a_failure_takes_its_sign_of_progress_away(tmp_path: Path) -> None:
     )
     for columns in (10, 80):
         assert on_screen((sys.executable, "-c", code), columns, tmp_path).left == ["no"]
+
+
+def test_a_last_line_that_is_written_again_fits_and_is_gone_in_the_end(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from coordinator.cli.board import Board\n"
+        "board = Board(terminal=sys.stdout.isatty())\n"
+        "for note in ('漢字のとても長いタイトル' * 9, 'two \\x1b[31m', 'two \\x1b[31m', ''):\n"
+        "    board.note(note)\n"
+        "    board.say('a line')\n"
+    )
+    seen = on_screen((sys.executable, "-c", code), 40, tmp_path)
+    assert all(cell_len(piece) < 40 for line in seen.lines for piece in seen.pieces(line))
+    assert seen.raw.count("two  [31m") == 3, "shown when it changes, and again below each line"
+    assert seen.left == ["a line"] * 4
+    assert through_pipe((sys.executable, "-c", code), tmp_path) == "a line\n" * 4
+
+
+@pytest.mark.slow
+def test_the_demo_says_how_things_stand_and_leaves_only_what_happened(tmp_path: Path) -> None:
+    seen = on_screen((*AGENTCOM, "demo", "--tasks", "2", "--agents", "1"), 80, tmp_path)
+    assert seen.code == 0, seen.text
+    assert "the hub starts ..." in seen.text
+    assert not [line for line in seen.left if "starts ..." in line or line.endswith("done, 0 failed")]
+    assert seen.left[-1] == "every task was done exactly once"
+    assert [line.split()[0] for line in seen.left if "done by mind-1" in line] == ["1/2", "2/2"]

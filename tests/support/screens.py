@@ -20,7 +20,7 @@ AGENTCOM = (sys.executable, "-m", "coordinator")
 #: Colours and weights: all that a table may contain besides text.
 _LOOKS = re.compile(r"\x1b\[[0-9;]*m")
 #: Taking a line away again, hiding the cursor: what a sign of progress may contain besides.
-_MOVES = re.compile(r"\x1b\[(?:\?25[lh]|2K|1A)")
+_MOVES = re.compile(r"\x1b\[(?:\?25[lh]|2?K|1A)")
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,23 @@ class Screen:
     def left(self) -> list[str]:
         """The lines that are still there at the end, once signs of progress were taken away."""
         kept: list[str] = [""]
-        for piece in re.split(r"(\x1b\[2K|\x1b\[1A|\r|\n)", re.sub(r"\x1b\[\?25[lh]", "", self.text)):
+        at_start = False
+        for piece in re.split(r"(\x1b\[2?K|\x1b\[1A|\r|\n)", re.sub(r"\x1b\[\?25[lh]", "", self.text)):
             if piece == "\n":
                 kept.append("")
             elif piece == "\x1b[1A":
                 kept.pop()
-            elif piece == "\x1b[2K":
+            elif piece == "\x1b[2K" or (piece == "\x1b[K" and at_start):
                 kept[-1] = ""
-            elif piece != "\r":
-                kept[-1] += piece
+            elif piece not in ("\r", "\x1b[K", ""):
+                kept[-1] = piece if at_start else kept[-1] + piece
+            at_start = piece == "\r" or (at_start and not piece)
         return [line for line in kept if line]
+
+    @staticmethod
+    def pieces(line: str) -> list[str]:
+        """Return what was written into one line, one text over the other."""
+        return re.split(r"\x1b\[2?K|\r", line)
 
     def strange(self) -> list[str]:
         """Return every control sequence that is neither a look nor a sign of progress."""
