@@ -13,7 +13,7 @@ from typing import Any
 
 from coordinator.files.loader import load_machine, marks
 from coordinator.files.schema import MachineFile
-from coordinator.listening import EXIT_CONFIG, Tls
+from coordinator.listening import EXIT_CONFIG, Listening, Tls, address
 from coordinator.sourced import Sourced, first, variable
 from coordinator.trail import CannotStart
 
@@ -85,6 +85,11 @@ class Settled:
     public_url: Sourced[str | None]
     data_dir: Sourced[Path | None]
     hook_secret: Sourced[str | None] = field(repr=False)
+
+    def listening(self) -> Listening:
+        """Return where and how it listens. Raises CannotStart when the address is none."""
+        host, port = address(self.listen.value, self.listen.origin)
+        return Listening(host, port, self.tls.value, self.behind_proxy.value, self.plain.value, self.public_url.value)
 
 
 def settled(asked: Asked, machine: Machine, environ: Mapping[str, str] = os.environ) -> Settled:

@@ -34,10 +34,11 @@ from coordinator.place import Place
 from coordinator.sourced import DEFAULT, Sourced, first
 from coordinator.trail import CannotStart, root_in_force, usable_repo
 
-#: Who settled source and root: the branch that the hub wrote, for good; ``--source`` and the like; init.
+#: Who settled source and root: the branch that the hub wrote, for good; ``--source`` and the like; init; git.
 RECORDED = "agentcom/state, by the first start of a hub"
 ASKED = "as asked for"
 INIT = "agentcom init"
+HEAD = "HEAD"
 #: A text that looks as if it named the root, or meant to.
 _ROOT = re.compile(rb"^[\s\"'{]*ro+t\b", re.MULTILINE)
 
@@ -120,7 +121,7 @@ def _source_ref(
     head = head_ref(repo)
     if asked is not None:
         _check_asked(repo, asked, head, remote)
-    offers = ((asked, ASKED), (_of_init(repo, place, head), INIT), (default, "HEAD of the remote"), (head, "HEAD"))
+    offers = ((asked, ASKED), (_of_init(repo, place, head), INIT), (default, "HEAD of the remote"), (head, HEAD))
     source = first("", *offers)
     found = source.value
     if not found:

@@ -57,16 +57,6 @@ def refuse(error: "CannotCommit") -> NoReturn:
     fail(str(error), EXIT_CONFIG if isinstance(error, NoIdentity) else EXIT_FAILED)
 
 
-def listen_address(text: str, said_by: str = "--listen") -> tuple[str, int]:
-    """Return host and port of HOST:PORT, or end with one line that names the option or the place in a file."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        said = f"{said_by} {text}" if said_by.startswith("-") else f"{said_by}: listen: {text}"
-        fail(f"{said}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
-    host = host.removeprefix("[").removesuffix("]")
-    return ("127.0.0.1" if host == "localhost" else host), int(port)
-
-
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object with its schema version first."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **value}, ensure_ascii=False, indent=2)

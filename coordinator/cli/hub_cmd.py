@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail, listen_address
+from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail
 from coordinator.cli.lazy import LazyGroup
 
 _BELOW = {
@@ -74,7 +74,7 @@ def command(
         return
     from coordinator import eventloop, log
     from coordinator.config import Asked, find, settled
-    from coordinator.listening import Listening, Tls
+    from coordinator.listening import Tls
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
     from coordinator.wire.notify import Herald
 
@@ -83,10 +83,6 @@ def command(
 
     if (tls_cert is None) != (tls_key is None):
         fail("--tls-cert and --tls-key belong together: give both", EXIT_USAGE)
-    try:
-        machine = find(config)
-    except CannotStart as error:
-        fail(str(error), error.exit_code)
     asked = Asked(
         repo=directory if given("directory") else None,
         remote=remote or None,
@@ -98,14 +94,15 @@ def command(
         public_url=public_url or None,
         data_dir=None if data_dir is None else data_dir.absolute(),
     )
-    said = settled(asked, machine)
-    host, port = listen_address(said.listen.value, said.listen.origin)
+    try:
+        said = settled(asked, find(config))
+        listening = said.listening()
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
     log.set_up()
     options = Options(
         repo=said.repo.value.absolute(),
-        listening=Listening(
-            host, port, said.tls.value, said.behind_proxy.value, said.plain.value, said.public_url.value
-        ),
+        listening=listening,
         source=said.source.value,
         take_over=take_over,
         remote=said.remote.value,

@@ -13,14 +13,14 @@ from coordinator.cli.common import (
     directory_option,
     fail,
     json_option,
-    listen_address,
 )
 from coordinator.cli.reading_options import open_ground
 from coordinator.cli.serving import How, install_options, install_service, search_path, unfit, uninstall_services
 
 if TYPE_CHECKING:
-    from coordinator.config import Machine
+    from coordinator.config import Machine, Settled
     from coordinator.ground import Ground
+    from coordinator.listening import Listening
     from coordinator.services.values import Plan, Service
 
 #: How long a hub may take to answer after its start, in seconds, where the manager does not wait for it.
@@ -60,12 +60,11 @@ def install(
 
     machine = _machine(config)
     said = settled(Asked(repo=directory if directory != Path() else None, listen=listen or None), machine)
-    host, port = listen_address(said.listen.value, said.listen.origin)
-    _check(machine, host, port)
+    listening = _checked(said)
     ground = open_ground(said.repo.value)
     words = () if machine.where is None else ("--config", str(machine.where))
     if listen or not machine.listen:
-        words = (*words, "--listen", f"{host}:{port}")
+        words = (*words, "--listen", f"{listening.host}:{listening.port}")
     service = _service(ground, words, name, said.data_dir.value)
     how = How(manager, system, run_as, dry_run, as_json)
     if not dry_run and manager != "none":
@@ -104,17 +103,19 @@ def _machine(config: Path | None) -> "Machine":
         fail(str(error), error.exit_code)
 
 
-def _check(machine: "Machine", host: str, port: int) -> None:
-    """End with one line when a hub would not start with that address."""
-    from coordinator.listening import Listening, check
+def _checked(said: "Settled") -> "Listening":
+    """Return where the hub listens; end with one line when it would not start there."""
+    from coordinator.listening import check
     from coordinator.trail import CannotStart
 
-    if port == 0:
-        fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
     try:
-        check(Listening(host, port, machine.tls, machine.behind_proxy, machine.plain, machine.public_url))
+        listening = said.listening()
+        if listening.port == 0:
+            fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
+        check(listening)
     except CannotStart as error:
         fail(str(error), error.exit_code)
+    return listening
 
 
 def _service(ground: "Ground", words: tuple[str, ...], name: str, data_dir: Path | None = None) -> "Service":

@@ -7,16 +7,20 @@ from pathlib import Path
 
 from coordinator import eventloop
 from coordinator.config import HOOK_SECRET, Settled, usual_files
+from coordinator.doctor.bundle import clean
 from coordinator.files.schema import MachineFile
 from coordinator.git.remotes import KEY, NONE, hub_remote
-from coordinator.ground import ASKED, Ground
+from coordinator.ground import ASKED, HEAD, Ground
 from coordinator.inforce.rows import Row, Section, row, secret
+from coordinator.listening import admitted
 from coordinator.place import ADMIN_TOKEN, process_lives
 from coordinator.reading import HUB, TOKEN, hub_named, token_for
 from coordinator.sourced import Sourced, first
+from coordinator.trail import CannotStart
 from coordinator.verdicts import API, TOKENS, forge_named
 from sidecar.gitflow import settings as flow
 
+_EXIT_CONFIG = 78
 #: What some program of AgentCom reads, or hands to an agent, besides what is named above.
 _OTHERS = frozenset(
     "AGENTCOM_V1_TOKEN AGENTCOM_TASK_ID AGENTCOM_GENERATION AGENTCOM_TASK_FILE AGENTCOM_RESULT_FILE "
@@ -48,7 +52,9 @@ def hub(said: Settled, ground: Ground | None) -> Section:
         row("hub.forge_api", api),
         secret("hub.forge_token", token, f"{' or '.join(TOKENS)} would hold it"),
     ]
-    return Section("hub", tuple(rows), notes=() if ground is None else _running(ground))
+    notes = () if ground is None else (*_first_start(said, ground), *_running(ground))
+    wrong = _objection(said)
+    return Section("hub", tuple(rows), wrong, notes, _EXIT_CONFIG if wrong else 0)
 
 
 def commands(ground: Ground | None, editor: Sourced[str]) -> Section:
@@ -128,6 +134,22 @@ def _hook_secret(said: Settled, ground: Ground | None) -> Row:
 
 def _admin_token(ground: Ground) -> Row:
     return secret("hub.admin_token", ground.place.known_admin_token(), "the first start of a hub makes one")
+
+
+def _objection(said: Settled) -> tuple[str, ...]:
+    """Return why a hub would not listen so."""
+    try:
+        admitted(said.listening())
+    except CannotStart as error:
+        return (str(error),)
+    return ()
+
+
+def _first_start(said: Settled, ground: Ground) -> tuple[str, ...]:
+    remote = _remote(said, ground).value
+    if remote is None or ground.source_from != HEAD:
+        return ()
+    return (f"the first start asks {clean(remote)} for its default branch, which then is the source instead of HEAD",)
 
 
 def _running(ground: Ground) -> tuple[str, ...]:

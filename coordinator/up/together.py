@@ -78,6 +78,7 @@ class Together:
         """Start everything, tell what happens until ``stop``, and end it. Raises NotUp, NoRuntime."""
         try:
             await self._hub()
+            self.note("")
             for mind in await asyncio.to_thread(self._minds):
                 if stop.is_set():
                     return

@@ -236,6 +236,26 @@ def test_a_broken_file_is_named_with_its_place_and_hides_nothing_else(clone: Clo
     assert f"  wrong: {config}:1:1: lisen" in text.out
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# ours\nlisten: 4000\n", "{config}:2:9: listen: 4000: expected HOST:PORT"),
+        ("listen: 0.0.0.0:4000\n", "would let others on the way read tokens"),
+        ("tls: {cert: c.pem, key: k.pem}\n", "c.pem"),
+        ("public_url: hub.example.org\n", "expected https://HOST"),
+    ],
+)
+def test_what_a_hub_would_refuse_is_said_in_its_words(
+    clone: Clone, run: Run, tmp_path: Path, text: str, words: str
+) -> None:
+    config = written(tmp_path / "hub.yaml", text)
+    said = run("config", "show", "--config", str(config), "--json")
+    assert (said.code, len(said.json["problems"])) == (78, 1)
+    assert words.format(config=config) in said.json["problems"][0]
+    refused = run("hub", "--config", str(config), "--repo", str(clone.path))
+    assert said.json["problems"][0] in refused.err
+
+
 def test_a_variable_that_nothing_reads_is_named(clone: Clone, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTCOM_HBU", "http://there")
     said = run("config", "show")
