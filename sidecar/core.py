@@ -490,8 +490,9 @@ class Core:
         slot = self._slot
         if slot is None:
             return
-        if slot.dying is None:
-            self._out.append(Kill(slot.key))
+        ours = release is Release.HANDED_BACK
+        if slot.dying is None or (slot.dying is Release.HANDED_BACK and not ours):
+            self._out.append(Kill(slot.key, ours))
         if slot.dying is None or slot.dying is Release.NOTHING or release is Release.FREE:
             self._slot = replace(slot, dying=release)
 

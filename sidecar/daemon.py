@@ -205,7 +205,7 @@ class Daemon:
             case Resume():
                 self._runner.resume(effect.assignment)
             case Kill():
-                self._runner.kill(effect.key)
+                self._runner.kill(effect.key, ours=effect.ours)
             case Update():
                 try:
                     await self._runner.update(effect.key, effect.frame)

@@ -144,9 +144,13 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Kill this attempt's process group; the answer is ``Ended``."""
+    """Kill this attempt's process group; the answer is ``Ended``.
+
+    ``ours``: the hub has not taken the task back, so that what was finished before may still be submitted.
+    """
 
     key: Key
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

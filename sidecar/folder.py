@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,21 @@ class Folder:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
 
-    def update(self, frame: TaskUpdated) -> Path:
-        """Keep one change of the task as a file of its own in updates/ and return it; it appears whole."""
+    def spell_updates(self, updates: Sequence[Mapping[str, Any]]) -> Path:
+        """Let each change of the task that the spool keeps be a file of its own in updates/; return the newest.
+
+        Each appears whole, and one that is there stays as it is.
+        """
         folder = self.path / "updates"
         folder.mkdir(mode=0o700, exist_ok=True)
-        file = folder / f"{len(list(folder.glob('[0-9]*.md'))) + 1:04}.md"
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(update_text(frame), encoding="utf-8")
-        return temporary.replace(file)
+        file = folder
+        for number, update in enumerate(updates, 1):
+            file = folder / f"{number:04}.md"
+            if not file.exists():
+                temporary = file.with_suffix(".tmp")
+                temporary.write_text(update_text(TaskUpdated.model_validate(update)), encoding="utf-8")
+                temporary.replace(file)
+        return file
 
     def result(self) -> bytes | None:
         """Return the result file, None when there is none; one that cannot be read is a failed result. Never raises."""

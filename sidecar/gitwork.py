@@ -193,6 +193,12 @@ def place_of(folder: Path) -> Place | None:
         return None
 
 
+def unsubmitted(place: Place) -> dict[str, Any]:
+    """Return what the result of an attempt says of its work when the hub has taken the task back."""
+    remark = f"not submitted, because the hub took the task back: the work is in {place.path}"
+    return {"branch": place.branch, "base": place.base, "git_remarks": [remark]}
+
+
 def failure_of(error: FlowError | GitError, what: str) -> Failure:
     """Return how an attempt ends because of git: a remote that is away pauses the agent and spends no retry."""
     text = f"{what}: {error}"

@@ -109,7 +109,10 @@ def read_result(data: bytes, tail: str = "") -> Outcome:
     tokens = raw.get("tokens_used")
     if status == "success":
         return Success(_cut(raw), tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None)
-    text = raw.get("error") or raw.get("reason") or raw.get("summary") or f"the result file says status {status!r}"
+    text = raw.get("error") or raw.get("reason") or raw.get("summary") or ""
+    if not text or status not in ("failed", "blocked"):
+        is_none = "" if status in ("failed", "blocked") else ', which is none of "success", "failed" and "blocked"'
+        text = f"the result file says status {clean(str(status).encode())!r}{is_none}" + (f": {text}" if text else "")
     return Failure(
         str(text)[:ERROR_CHARS],
         _CLASSES.get(str(raw.get("class")), "error"),

@@ -102,6 +102,28 @@ def test_only_the_word_success_is_success(data):
     assert isinstance(read_result(data), Failure)
 
 
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        (
+            {"status": "done", "summary": "written"},
+            """the result file says status 'done', which is none of "success", "failed" and "blocked": written""",
+        ),
+        (
+            {"summary": "s"},
+            """the result file says status 'None', which is none of "success", "failed" and "blocked": s""",
+        ),
+        ({"status": "failed"}, "the result file says status 'failed'"),
+        ({"status": "blocked"}, "the result file says status 'blocked'"),
+        ({"status": "failed", "error": "no space"}, "no space"),
+    ],
+)
+def test_a_result_that_is_no_success_says_what_is_wrong_with_it(result: dict[str, str], error: str) -> None:
+    outcome = read_result(json.dumps(result).encode())
+    assert isinstance(outcome, Failure)
+    assert outcome.error == error
+
+
 @pytest.mark.parametrize("value", [1_700_000_000_000, "2023-11-14T22:13:20Z", "2023-11-14T22:13:20"])
 def test_retry_at_is_read_as_milliseconds_or_as_a_date(value):
     outcome = read_result(json.dumps({"status": "failed", "class": "rate_limited", "retry_at": value}).encode())
