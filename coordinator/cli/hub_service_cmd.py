@@ -10,6 +10,7 @@ from coordinator.cli.common import (
     EXIT_LOCKED,
     EXIT_NO_HUB,
     EXIT_USAGE,
+    busy,
     directory_option,
     fail,
     json_option,
@@ -161,8 +162,9 @@ def _wait(ground: "Ground", plan: "Plan") -> None:
     from coordinator.reading import hub_runs
 
     end = time.monotonic() + ANSWER_WITHIN
-    while (url := hub_runs(ground)) is None:
-        if time.monotonic() > end:
-            fail(f"the service was started, but no hub answers: `{' '.join(plan.log)}` says why", EXIT_NO_HUB)
-        time.sleep(0.2)
+    with busy("waiting for the hub to answer ..."):
+        while (url := hub_runs(ground)) is None:
+            if time.monotonic() > end:
+                fail(f"the service was started, but no hub answers: `{' '.join(plan.log)}` says why", EXIT_NO_HUB)
+            time.sleep(0.2)
     click.echo(f"hub ready at {url}", err=True)
