@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator import __version__
+from coordinator.terminal import has_colours, is_screen
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -90,8 +91,8 @@ def _warn_of_full(config: "Config") -> None:
         f"profile full: {config.runtime.definition.name} asks for no permission and may do whatever this user may; "
         "take it only in a container or on a machine of its own"
     )
-    if sys.stderr.isatty():
-        click.secho(text, fg="red", bold=True, err=True)
+    if is_screen(sys.stderr):
+        click.secho(text, fg="red" if has_colours(sys.stderr) else None, err=True)
     else:
         logging.getLogger("sidecar").warning("%s", text)
 
@@ -157,7 +158,7 @@ def doctor(config_file: Path, as_json: bool) -> None:
     def show(check: Check) -> None:
         checks.append(check)
         if not as_json:
-            click.secho(check.line(), fg=None if check.passed else "red")
+            click.secho(check.line(), fg="red" if not check.passed and has_colours(sys.stdout) else None)
 
     asyncio.run(examine(config_file, show))
     passed = all(check.passed for check in checks)
