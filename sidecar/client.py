@@ -35,6 +35,7 @@ from coordinator.wire.frames import (
     TaskAssign,
     to_sidecar,
 )
+from coordinator.wire.plain import HIDDEN
 from sidecar.config import Config
 from sidecar.events import Closed, Opened, Received
 
@@ -194,7 +195,11 @@ class Client:
     def send(self, session: int, frame: Frame) -> None:
         """Put a frame on its way if this session is still the open one; else it is dropped."""
         if session == self._session and self._outgoing is not None:
-            self._outgoing.put_nowait(frame.encode())
+            text = frame.encode()
+            if not isinstance(frame, Identify):
+                # An agent may have read the config file; what it says is kept for ever.
+                text = text.replace(self._config.token, HIDDEN)
+            self._outgoing.put_nowait(text)
 
     async def flush(self) -> None:
         """Wait, but not for long, until everything said so far is with the operating system."""

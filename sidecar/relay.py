@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from coordinator.wire.plain import HIDDEN
 from sidecar.config import Config
 from sidecar.spool import Request
 from sidecar.values import Key
@@ -58,7 +59,7 @@ class Relay:
         headers = {"Authorization": f"Bearer {self._config.token}", "Accept": "application/json"}
         data = None
         if body is not None:
-            data = json.dumps(body).encode()
+            data = json.dumps(body).replace(self._config.token, HIDDEN).encode()
             headers |= {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         request = urllib.request.Request(self._base + path, data, headers, method=method)  # noqa: S310 - our own hub
         try:
