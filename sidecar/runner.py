@@ -134,6 +134,7 @@ class Runner:
     def _kept(self, key: Key, frame: TaskUpdated) -> tuple[bool, Path]:
         """Keep a change; return whether it is new, and the file that holds the newest."""
         folder = self._folder(key)
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = Spool(folder.path)
         new = spool.update(frame.model_dump(exclude_none=True))
         return new, folder.spell_updates(spool.updates())

@@ -1,11 +1,18 @@
 """What an agent, its programs and this machine may do to a sidecar, and what the hub hears of it nevertheless."""
 
+import asyncio
+import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sidecars import alive, until
 
+from sidecar import launch
 from sidecar.folder import read_result_file
 
 pytestmark = pytest.mark.slow
@@ -54,6 +61,55 @@ def test_a_folder_in_the_place_of_the_result_is_a_failed_result(tmp_path: Path):
     assert b"no plain file" in said
 
 
+async def test_what_a_killed_launcher_leaves_is_dead_before_the_hub_hears_of_the_end(hub, sidecars):
+    script = (
+        "import os, subprocess, sys, time\n"
+        "far = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "open('.far', 'w').write(str(far.pid))\n"
+        "os.rename('.far', 'far')\n"
+        "time.sleep(600)\n"
+    )
+    sidecar = sidecars(runtime={"name": "shell", "argv": [sys.executable, "-c", script]})
+    session = await at_work(hub, sidecar)
+    await until((sidecar.work / "far").exists)
+    far = int((sidecar.work / "far").read_text())
+    record = json.loads((sidecar.home / "results/t-1.1/process.json").read_text())
+    os.kill(record["launcher"], signal.SIGKILL)
+    await session.expect("task_failed", task_id="t-1")
+    assert not alive(far)
+
+
+def test_a_launcher_that_can_write_no_record_still_ends_the_whole_family(tmp_path):
+    script = (
+        "import subprocess, sys\n"
+        "far = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "open('far', 'w').write(str(far.pid))\n"
+    )
+    spec = {
+        "argv": [sys.executable, "-c", script],
+        "cwd": str(tmp_path),
+        "log": str(tmp_path / "output.log"),
+        "log_limit": 1000,
+        "record": str(tmp_path / "missing" / "process.json"),
+        "grace": 0.2,
+    }
+    assert _launch(tmp_path, spec)["code"] == 0
+    assert not alive(int((tmp_path / "far").read_text()))
+    spec["log"] = str(tmp_path / "missing" / "output.log")
+    said = _launch(tmp_path, spec)
+    assert said["code"] is None
+    assert said["error"] == f"{spec['log']}: No such file or directory"
+
+
+def _launch(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    file = folder / "launch.json"
+    file.write_text(json.dumps(spec))
+    argv = (sys.executable, "-I", "-S", launch.__file__, str(file))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as launcher:
+        assert launcher.stdout is not None
+        return json.loads(launcher.stdout.read())
+
+
 async def test_the_token_is_in_nothing_that_the_hub_is_told(hub, sidecars):
     sidecar = sidecars()
     secret = f'"$(sed \'s/.*"token": "\\([^"]*\\)".*/\\1/\' {sidecar.file})"'
@@ -65,3 +121,25 @@ async def test_the_token_is_in_nothing_that_the_hub_is_told(hub, sidecars):
     assert failed["error"].endswith("[token]")
     assert failed["output_tail"].splitlines()[1] == "[token]"
     assert not any(hub.token in str(frame) for frame in session.frames)
+
+
+async def test_a_sidecar_starts_while_somebody_asks_for_its_status(hub, sidecars):
+    from filelock import FileLock
+
+    sidecar = sidecars()
+    asking = FileLock(sidecar.home / "sidecar.lock")
+    asking.acquire()
+    await sidecar.start()
+    await asyncio.sleep(0.7)
+    asking.release()
+    await hub.session()
+
+
+async def test_a_state_folder_that_cannot_be_written_is_one_clear_line(hub, sidecars):
+    sidecar = sidecars()
+    (sidecar.home / "sidecar.lock").mkdir()
+    await sidecar.start()
+    code, stderr = await sidecar.end()
+    assert code == 78
+    assert len(stderr.splitlines()) == 1, stderr
+    assert "sidecar.lock" in stderr
