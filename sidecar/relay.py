@@ -41,7 +41,7 @@ class Relay:
         }
         local = urllib.parse.urlsplit(self._base).hostname in _LOOPBACK
         proxies = [urllib.request.ProxyHandler({})] if local else []
-        self._opener = urllib.request.build_opener(_StayHere, *proxies)
+        self._opener = urllib.request.build_opener(StayHere, *proxies)
 
     def perform(self, key: Key, request: Request) -> dict[str, Any]:
         """Do one request and return its reply; never raises."""
@@ -91,7 +91,7 @@ class Relay:
         return "POST", "/api/tasks", {**_some(body, _PROPOSAL), "metadata": {"proposed_in": key.task_id}}
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
+class StayHere(urllib.request.HTTPRedirectHandler):
     """A redirect would take the token to whoever it names."""
 
     def redirect_request(self, *_args: Any) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,35 @@ async def test_a_state_folder_that_cannot_be_written_is_one_clear_line(hub, side
     assert code == 78
     assert len(stderr.splitlines()) == 1, stderr
     assert "sidecar.lock" in stderr
+
+
+async def test_a_redirect_takes_the_token_nowhere(hub, sidecars):
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", hub.url)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            sidecar = sidecars(hub_url=f"ws://127.0.0.1:{server.server_port}/ws")
+            await sidecar.start()
+            await until(lambda: len(asked) >= 2)
+            code, stderr = await sidecar.end(signal.SIGTERM)
+        finally:
+            await asyncio.to_thread(server.shutdown)
+            thread.join()
+    assert code == 0
+    assert "HTTP 302, is this an AgentCom hub?" in stderr
+    assert hub.identifies == []

@@ -216,7 +216,10 @@ async def test_a_kill_while_the_program_is_asked_for_its_login_costs_no_attempt(
 
 async def test_a_change_that_comes_while_the_program_is_asked_for_its_login_is_not_lost(hub, agents):
     question = '["auth", "status"]:'
-    wait = '\n    (here / "asked").touch()\n    while not (here / "answer").exists(): time.sleep(0.01)'
+    wait = (
+        '\n    (here / "asked").touch()\n    me = os.getppid()\n'
+        '    while os.getppid() == me and not (here / "answer").exists(): time.sleep(0.01)'
+    )
     agent = agents(CLAUDE.replace(question, question + wait), {"name": "claude"})
     (agent.bin / "logged-in").touch()
     await agent.start()
