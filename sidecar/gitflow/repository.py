@@ -30,6 +30,7 @@ _NO_RIGHTS = re.compile(
     r"access denied|insufficient permission|terminal prompts disabled|not allowed|unauthorized",
     re.IGNORECASE,
 )
+_NOT_SPOKEN = re.compile(r"transport '(\S+)' not allowed")
 _WHERE = ("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
 #: What a git operation leaves in the git directory while it waits for somebody.
 _UNDER_WAY = {
@@ -171,9 +172,13 @@ def words(error: GitError) -> str:
     return shown("; ".join(dict.fromkeys(said))) or "nothing"
 
 
-def remote_error(error: GitError, what: str) -> Unreachable | NotAllowed:
+def remote_error(error: GitError, what: str) -> Unreachable | NotAllowed | Misconfigured:
     """Name by its remedy what went wrong with a remote; ``what`` says what did not happen."""
     said = words(error)
+    if (scheme := _NOT_SPOKEN.search(error.stderr)) is not None:
+        return Misconfigured(
+            f"{what}: {scheme[1]}:// is not spoken here: `git remote set-url` with an https or ssh address, or a path"
+        )
     if _NO_RIGHTS.search(error.stderr):
         return NotAllowed(f"{what}: the remote refuses: {said}; check your key, token or rights there")
     return Unreachable(f"{what}: the remote does not answer: {said}; try again when it does")

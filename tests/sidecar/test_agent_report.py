@@ -68,6 +68,19 @@ def test_a_change_kept_by_a_sidecar_that_died_then_is_a_file_for_the_agent_after
     assert (folder / "updates/0001.md").read_text() == "read and noted"
 
 
+def test_a_reader_that_has_seen_enough_is_no_reason_to_say_that_nothing_was_reported(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sidecar.report", "done", "swept"],
+        env={**os.environ, "AGENTCOM_TASK_FILE": str(folder / "task.md")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == (b"", 0)
+    process.stderr.close()
+    assert isinstance(outcome(folder), Success)
+
+
 def test_started_leaves_the_mark_that_confirms_a_wake(folder, report):
     report("started")
     assert (folder / "confirmed").exists()
