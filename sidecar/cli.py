@@ -17,6 +17,8 @@ EXIT_USAGE = 64
 EXIT_FAILED = 1
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
+#: `status` holds the lock for an instant; a sidecar that runs holds it for good, in seconds.
+LOCK_WITHIN_S = 2.0
 
 
 class _Ends(Exception):
@@ -175,13 +177,17 @@ def _locked(config: "Config", once: bool, service: bool) -> int:
     holder = config.state_dir / "sidecar.pid"
     lock = FileLock(config.state_dir / "sidecar.lock")
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=LOCK_WITHIN_S)
     except Timeout as error:
         pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
         raise _Ends(
             f"another sidecar (pid {pid}) runs as {config.agent_id} with {config.state_dir}; stop it, or give this one "
             "an agent_id and a state_dir of its own",
             EXIT_LOCKED,
+        ) from error
+    except OSError as error:
+        raise _Ends(
+            f"{error.filename or lock.lock_file}: {error.strerror}; change state_dir, or its owner", EXIT_CONFIG
         ) from error
     try:
         return _run(config, holder, once, service)

@@ -147,6 +147,14 @@ def test_a_result_too_large_to_send_is_cut_and_says_so():
     assert outcome == Success({"status": "success", "truncated": True, "summary": "s"})
 
 
+@pytest.mark.parametrize("retry_at", ["1e400", "-5", "1e300", '"0001-01-01T00:00:00"', "true", "[]"])
+def test_what_is_no_instant_is_no_time_to_try_again(retry_at):
+    said = f'{{"status": "failed", "error": "limit", "class": "rate_limited", "retry_at": {retry_at}}}'
+    outcome = read_result(said.encode())
+    assert isinstance(outcome, Failure)
+    assert (outcome.failure_class, outcome.retry_at) == ("rate_limited", None)
+
+
 # --- queue.json ------------------------------------------------------------------------------------------------------
 
 QUEUE = Queue(
