@@ -8,6 +8,7 @@ import click
 
 from coordinator.cli.common import (
     EXIT_FILES_WRONG,
+    LOG,
     directory_option,
     fail,
     json_option,
@@ -74,7 +75,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
     say_origin(picture)
     if not tasks and picture.known:
         click.echo("no tasks" if with_finished or status else "no open tasks; --all shows the finished ones")
-    print_table(
+    rows = (
         (
             t["id"],
             t["status"],
@@ -85,6 +86,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
         )
         for t in tasks
     )
+    print_table(rows, heads=("task", "status", "priority", "agent", "title", "why"))
 
 
 @command.command("show", short_help="Show one task and its history.")
@@ -111,7 +113,7 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
         rows.append(("why it waits:", task["why"]["text"]))
     if task["question"]:
         rows.append(("question:", task["question"]))
-    print_table(rows)
+    print_table(rows, whole=True)
     if (turn := turn_of(task)) is not None:
         click.echo("\nit waits for you:")
         print_ways(turn)
@@ -123,7 +125,7 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
         print_table(words, "  ")
     if picture.history:
         click.echo("\nhistory, newest first:")
-        print_table([(local_time(c["time_ms"]), c["commit"][:8], said(c)) for c in picture.history], "  ")
+        print_table([(local_time(c["time_ms"]), c["commit"][:8], said(c)) for c in picture.history], "  ", LOG)
         if len(picture.history) >= HISTORY_SHOWN:
             click.echo(f"  and what came before: agentcom log {task_id}")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coordinator.core.machine import State
 from coordinator.yourturn import turn_of, waiting
 
 #: What a person may want to read more about than the change itself.
@@ -13,6 +14,8 @@ _SILENT = frozenset({"claim", "observed", "accepted", "created"})
 #: What a commit says of an agent that is given a token: `up` does that itself for each of its own.
 _EQUIPPED = ": got a token ("
 _LONGEST = 100
+#: What people call a state where its own name is none of theirs.
+_CALLED = {"queued": "waiting", "in_review": "in review", "blocked": "with a question"}
 
 
 @dataclass
@@ -72,6 +75,12 @@ class Story:
 def left_to_you(tasks: Iterable[Mapping[str, Any]]) -> str:
     """Return how many tasks wait for a person and what shows them, empty for none."""
     return f"{said}: agentcom status" if (said := waiting(tasks)) else ""
+
+
+def standing(by_status: Mapping[str, int]) -> str:
+    """Return how many tasks stand how, in one line, the open ones first; empty when there are none."""
+    names = [str(state) for state in State if by_status.get(str(state))]
+    return ", ".join(f"{by_status[name]} {_CALLED.get(name, name)}" for name in names)
 
 
 def news(records: Iterable[Mapping[str, Any]], last: str | None) -> list[Mapping[str, Any]]:

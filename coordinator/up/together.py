@@ -22,7 +22,7 @@ from coordinator.trail import Trail, record_json, root_in_force
 from coordinator.up import minds
 from coordinator.up.family import Family, Program
 from coordinator.up.minds import Mind
-from coordinator.up.story import Story, left_to_you, news
+from coordinator.up.story import Story, left_to_you, news, standing
 from coordinator.watch import AlreadyWatched, WatchLock
 
 #: How long a hub may take to be ready, in seconds.
@@ -57,13 +57,17 @@ class Wanted:
 
 @dataclass
 class Together:
-    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL."""
+    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL.
+
+    ``note`` hears how things stand, each time that has changed.
+    """
 
     ground: Ground
     top: Path
     wanted: Wanted
     say: Callable[[str], None]
     show: Callable[[str], object] = lambda address: None
+    note: Callable[[str], None] = lambda text: None
     story: Story = field(default_factory=Story)
     ready: int = 0
     url: str = ""
@@ -81,10 +85,12 @@ class Together:
         self._last = read_ref(self.ground.repo, STATE_REF)
         try:
             await self._hub()
+            self.note("")
             for mind in await asyncio.to_thread(self._minds):
                 if stop.is_set():
                     return
                 await self._mind(mind)
+            self.note("")
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
             await asyncio.to_thread(self.show, f"{self.url}/dashboard")
@@ -121,6 +127,7 @@ class Together:
             return
         listen = f"127.0.0.1:{_port(self.wanted.port)}"  # a hub that is started again must be found at the same place
         argv = (sys.executable, "-m", "coordinator", "hub", "--repo", str(self.top), "--listen", listen)
+        self.note("the hub starts ...")
         self._family.start(Program("hub", argv, self.top, heard=lambda line: None))
         gone = asyncio.create_task(self._family.ended("hub"))
         try:
@@ -171,6 +178,7 @@ class Together:
         minds.write(mind, token, self.url, self.top)
         if self.wanted.check or not minds.was_checked(mind):
             self.say(f"{mind.agent}: checking ({mind.runtime}, {mind.profile}), it does one small task ...")
+            self.note(f"{mind.agent} does its small task ...")
             complaint = await self._complaint(mind)
             if complaint is not None:
                 self.say(f"{mind.agent} cannot work: {complaint}")
@@ -242,18 +250,22 @@ class Together:
 
     async def _tell(self, stop: asyncio.Event) -> None:
         """Say each change that the hub makes durable, until ``stop``."""
+        self.note(await asyncio.to_thread(self._standing))
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-            await self._tell_news()
+            if await self._tell_news():
+                self.note(await asyncio.to_thread(self._standing))
 
-    async def _tell_news(self) -> None:
-        """Say each change since the last look."""
+    async def _tell_news(self) -> bool:
+        """Say each change since the last look, and tell whether there was any."""
         with contextlib.suppress(GitError):  # the next look sees it
             tip = read_ref(self.ground.repo, STATE_REF)
             if tip is not None and tip != self._last:
                 await self._tell_from(self._last)
                 self._last = tip
+                return True
+        return False
 
     async def _tell_from(self, last: str | None) -> None:
         for record in await asyncio.to_thread(self._records, last):
@@ -261,6 +273,11 @@ class Together:
             task = None if wanted is None else await asyncio.to_thread(self._task, wanted)
             for line in self.story.tell(record, task):
                 self.say(line)
+
+    def _standing(self) -> str:
+        with contextlib.suppress(HubUnreachable, TokenRefused):
+            return standing(self._client().get("/api/status").get("by_status", {}))
+        return ""
 
     def _records(self, last: str | None) -> list[Any]:
         trail = Trail(self.ground.repo, STATE_REF, root_in_force(self.ground.repo) or ".")
