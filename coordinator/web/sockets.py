@@ -24,7 +24,7 @@ from coordinator.web.callers import address
 from coordinator.web.limits import Rate, Violations, frame_rate, limited
 from coordinator.web.presence import Line
 from coordinator.web.threshold import Threshold
-from coordinator.web.translate import frame_of, session_of, word_of
+from coordinator.web.translate import frame_of, is_old, session_of, word_of
 from coordinator.wire import frames, plain
 
 _log = logging.getLogger("agentcom.sockets")
@@ -93,7 +93,8 @@ class _Line:
     """One open socket of an identified agent.
 
     ``heard_at`` is when its last frame came, ``sending_since`` when one began to leave that has not left yet, both on
-    the loop's clock. ``key`` is the stored form of its token, ``over`` is done when it must not be waited for.
+    the loop's clock. ``key`` is the stored form of its token, ``old`` says that its client is of version 1, ``over`` is
+    done when it must not be waited for.
     """
 
     agent: str
@@ -102,6 +103,7 @@ class _Line:
     key: str
     transmit: Transmit
     heard_at: float
+    old: bool = False
     queue: deque[str] = field(default_factory=deque)
     queued_bytes: int = 0
     sending_since: float | None = None
@@ -169,7 +171,7 @@ class Sessions:
         """Say something in a session; dropped when that session is gone."""
         line = self._lines.get(agent)
         if line is not None and line.session == session:
-            line.put(frame_of(message, self._desk.now().wall).encode())
+            line.put(frame_of(message, self._desk.now().wall, old=line.old).encode())
 
     def close(self, agent: str, session: str, code: str) -> None:
         """End a session with an error of PROTOCOL 1.1."""
@@ -250,7 +252,8 @@ class Sessions:
         now = self._desk.now().wall
         session = session_of(frame, secrets.token_hex(8), now)
         key = digest(token or "")
-        line = _Line(agent.id, session.id, frame.instance_id, key, transmit, asyncio.get_running_loop().time())
+        heard = asyncio.get_running_loop().time()
+        line = _Line(agent.id, session.id, frame.instance_id, key, transmit, heard, is_old(frame))
         self._lines[agent.id] = line
         parked = (agent.record.parked_reason or "parked") if agent.record.parked else None
         hello = frames.Identified(agent_id=agent.id, session_id=session.id, server_time=now, parked=parked)

@@ -91,11 +91,16 @@ def session_of(frame: frames.Identify, session_id: str, now_ms: int) -> Session:
     )
 
 
-def frame_of(message: core.Message, now_ms: int) -> frames.Frame:
-    """Return the frame that says a message (PROTOCOL 1.3)."""
+def is_old(frame: frames.Identify) -> bool:
+    """Tell whether a client is of version 1, which says nothing of itself that came later."""
+    return not frame.features and frame.instance_id is None and frame.holding is None
+
+
+def frame_of(message: core.Message, now_ms: int, *, old: bool = False) -> frames.Frame:
+    """Return the frame that says a message (PROTOCOL 1.3); ``old``: to a client of version 1."""
     match message:
         case core.Assign():
-            return _assign(message)
+            return _assign(message, old)
         case core.Ack():
             return frames.TaskAck(task_id=message.task, status=message.status, generation=message.generation)
         case core.Continue():
@@ -129,13 +134,15 @@ def _plain(value: Any) -> Any:
     return getattr(value, "word", value)
 
 
-def _assign(message: core.Assign) -> frames.TaskAssign:
+def _assign(message: core.Assign, old: bool) -> frames.TaskAssign:
     task = message.task
     spec, status = task.spec, task.status
+    # A sidecar of version 1 hands its agent the description alone.
+    title = [spec.title] if old and not spec.description.startswith(spec.title) else []
     return frames.TaskAssign(
         task_id=spec.id,
         title=spec.title,
-        description=spec.description,
+        description="\n\n".join(text for text in (*title, spec.description) if text),
         priority=spec.priority.word,
         metadata=dict(spec.metadata),
         generation=status.generation,

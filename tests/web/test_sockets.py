@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 from support.room import TOKEN, Room, Socket
+from support.sights import a_task
 
 from coordinator.core.agent import Agent, AgentRecord
-from coordinator.core.events import Complete, Connected, Disconnected, Progress
+from coordinator.core.events import Assign, Complete, Connected, Disconnected, Progress
 from coordinator.web import sockets
 from coordinator.wire.frames import MAX_PLAIN_FRAME
 
@@ -120,6 +121,33 @@ async def test_one_large_assignment_behind_other_frames_does_not_make_a_reader_s
     await socket.hear("task_assign")
     assert socket.closed is None
     socket.serving.cancel()
+
+
+async def _assigned(description: str, **fields) -> str:
+    """Return the description that a client which identifies with ``fields`` is given for a task "a title"."""
+    room = Room()
+    socket = await room.socket(**fields)
+    (connected,) = (event for event in room.desk.heard if isinstance(event, Connected))
+    room.sessions.send("a", connected.session.id, Assign(a_task(title="a title", description=description)))
+    said = await socket.hear("task_assign")
+    socket.serving.cancel()
+    assert said["title"] == "a title"
+    return said["description"]
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [("", "a title"), ("and how", "a title\n\nand how"), ("a title, all of it", "a title, all of it")],
+)
+async def test_a_sidecar_of_version_1_finds_the_title_in_the_description_which_is_all_its_agent_sees(
+    description: str, said: str
+) -> None:
+    assert await _assigned(description) == said
+
+
+@pytest.mark.parametrize("fields", [{"features": ["release"]}, {"instance_id": "i-1"}, {"holding": []}])
+async def test_a_client_of_our_days_gets_title_and_description_apart(fields: dict) -> None:
+    assert await _assigned("and how", **fields) == "and how"
 
 
 async def test_a_parked_agent_hears_why_it_gets_no_work() -> None:
