@@ -184,7 +184,7 @@ class Client:
             self._say(end)
             await asyncio.sleep(step)
 
-    def hello(self, session: int, holding: tuple[Held, ...]) -> None:
+    def hello(self, session: int, holding: tuple[Held, ...] | None) -> None:
         """Identify on this session."""
         config = self._config
         frame = Identify(

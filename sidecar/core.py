@@ -36,6 +36,7 @@ from coordinator.wire.frames import (
     WakeResult,
 )
 from sidecar.events import (
+    Adopt,
     Closed,
     Effect,
     Ended,
@@ -139,6 +140,7 @@ class Core:
     def __init__(self, queue: Queue, settings: Settings) -> None:
         self._settings = settings
         self._slot = _Slot(queue.attempt, waiting=True) if queue.attempt else None
+        self._inherited = queue.inherited
         self._parcels = {parcel.key: parcel for parcel in queue.parcels}
         self._sending = {key: _Sending() for key in self._parcels}
         self._ended = {key.task_id: key.generation for key in queue.ended}
@@ -161,6 +163,7 @@ class Core:
             attempt=self._slot.attempt if self._slot else None,
             parcels=tuple(self._parcels.values()),
             ended=tuple(Key(task_id, generation) for task_id, generation in self._ended.items()),
+            inherited=self._inherited,
         )
 
     @property
@@ -188,7 +191,8 @@ class Core:
             case Restored():
                 self._restored(event, now)
             case Opened():
-                self._out.append(Hello(self._holding()))
+                # Of what it inherited this sidecar does not know the generation: named so, the hub would take it away.
+                self._out.append(Hello(None if self._inherited else self._holding()))
             case Closed():
                 self._identified = False
                 for sending in self._sending.values():
@@ -258,6 +262,8 @@ class Core:
             self._send(AgentRestarting())
         for key in sorted(self._parcels):
             self._send_parcel(self._parcels[key], now)
+        if self._inherited is not None:
+            self._send(TaskRecovering(task_id=self._inherited.task_id, last_status=self._inherited.last_status))
         slot = self._slot
         if slot is None or slot.dying:
             return
@@ -289,6 +295,9 @@ class Core:
 
     def _restored(self, event: Restored, now: float) -> None:
         outcome, slot = event.outcome, self._slot
+        if self._inherited is not None:
+            task_id = self._inherited.task_id
+            self._say(f"{task_id}: a Node sidecar had it in hand; asking the hub whether it is still ours", task_id)
         if slot is None:
             return
         if slot.attempt.stage is Stage.RUNNING and outcome is None and event.goes_on:
@@ -310,6 +319,8 @@ class Core:
         slot = self._slot
         if not TASK_ID.match(frame.task_id):
             self._reject(key, "this sidecar takes task ids of [a-z0-9-] only", warn=True)
+        elif self._inherited is not None and self._inherited.task_id == key.task_id:
+            self._adopt(frame, now)
         elif key in self._parcels:
             self._send_parcel(self._parcels[key], now)
         elif slot is not None and slot.key == key:
@@ -319,7 +330,7 @@ class Core:
         elif key.generation <= self._ended.get(key.task_id, -1):
             # It ran here and was answered for. Whoever sends it again thinks that it is in hand; it is not.
             self._released(key, unfinished=True)
-        elif slot is not None or self._draining:
+        elif slot is not None or self._inherited is not None or self._draining:
             self._reject(key, "busy")
         elif refusal is not None:
             self._reject(key, refusal)
@@ -371,6 +382,28 @@ class Core:
         )
         self._persist()
         self._out.append(Start(slot.attempt.assignment))
+
+    # --- what a Node sidecar had in hand ----------------------------------------------------------------------------
+
+    def _adopt(self, assignment: TaskAssign, now: float) -> None:
+        """Make it the attempt in hand; its marks are durable before it is, so that nobody wakes the agent again."""
+        self._took = True
+        self._inherited = None
+        slot = _Slot(Attempt(Stage.RUNNING, assignment), progress_due=now + self._settings.progress_every)
+        self._slot = slot
+        self._out.append(Adopt(assignment))
+        self._persist()
+        self._accept(slot.key)
+        self._out.append(Resume(assignment))
+        self._say(
+            f"{slot.key.task_id}: still ours, generation {slot.key.generation}; going on with it", slot.key.task_id
+        )
+
+    def _disinherit(self, task_id: str | None, why: str) -> None:
+        if self._inherited is not None and self._inherited.task_id == task_id:
+            self._inherited = None
+            self._persist()
+            self._say(f"{task_id}: a Node sidecar had it in hand; it is dropped ({why})", task_id, warn=True)
 
     # --- while it runs ----------------------------------------------------------------------------------------------
 
@@ -443,6 +476,7 @@ class Core:
 
     def _cancelled(self, key: Key, reason: str, now: float) -> None:
         slot = self._slot
+        self._disinherit(key.task_id, reason or "cancelled")
         self._forget_question(key.task_id, key.generation, reason or "cancelled")
         if slot is not None and slot.next is not None and key_of(slot.next) == key:
             self._slot = replace(slot, next=None)
@@ -456,6 +490,7 @@ class Core:
 
     def _drop(self, task_id: str, generation: int | None, now: float) -> None:
         slot = self._slot
+        self._disinherit(task_id, "the hub gave it to somebody else")
         self._forget_question(task_id, generation, "the hub gave it to somebody else")
         if slot is None or slot.key.task_id != task_id:
             return
@@ -530,6 +565,7 @@ class Core:
             self._forget(task_id, frame.generation, lambda parcel: parcel.is_result, reason)
             return
         if task_id is not None and code == "task_update_failed" and reason in NEVER_ACCEPTED:
+            self._disinherit(task_id, reason)
             self._forget(task_id, frame.generation, lambda parcel: not parcel.is_result, reason)
             slot = self._slot
             # Without a generation it may be about an older attempt; task_cancelled, which follows, names the right one.
@@ -543,7 +579,9 @@ class Core:
     def _continue(self, frame: TaskContinue, now: float) -> None:
         key = Key(frame.task_id, frame.generation)
         slot = self._slot
-        if slot is not None and slot.key == key:
+        if self._inherited is not None and self._inherited.task_id == key.task_id:
+            self._adopt(self._inherited.assignment(key.generation), now)
+        elif slot is not None and slot.key == key:
             if slot.waiting and not slot.dying:
                 self._begin(replace(slot, acked=True, waiting=False), now)
         elif key in self._parcels:

@@ -9,7 +9,9 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import assert_never
 
 from coordinator.wire.frames import TaskAssign
@@ -18,6 +20,7 @@ from sidecar.client import Beat, Client
 from sidecar.config import Config, runtime_of
 from sidecar.core import Core, Settings
 from sidecar.events import (
+    Adopt,
     Closed,
     Effect,
     Event,
@@ -116,9 +119,13 @@ class Daemon:
 
     async def run(self) -> int:
         """Run until told to stop; return the exit code. Raises OSError when the state folder cannot be used."""
+        news = await asyncio.to_thread(self._outbox.take_over)
+        if news:
+            logger.info("%s", news)
         queue, complaint = await asyncio.to_thread(self._outbox.load)
         if complaint:
             logger.error("%s", complaint)
+        queue = await asyncio.to_thread(self._heir, queue)
         queue = await asyncio.to_thread(self._unstarted, queue)
         self._durable = queue
         core = Core(queue, self._settings)
@@ -145,6 +152,18 @@ class Daemon:
             await self._herald.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    def _heir(self, queue: Queue) -> Queue:
+        """Let go of what a Node sidecar had in hand where the agent was no more than its child. Raises OSError."""
+        if queue.inherited is None or self._runner.outlives:
+            return queue
+        logger.warning(
+            "%s: a Node sidecar had it in hand, and this runtime cannot go on with it: the hub gives it out again",
+            queue.inherited.task_id,
+        )
+        queue = replace(queue, inherited=None)
+        self._outbox.save(queue)
+        return queue
 
     def _unstarted(self, queue: Queue) -> Queue:
         """Take an attempt for accepted only when a crash came before its mark: nothing ran, so it may be begun."""
@@ -200,6 +219,9 @@ class Daemon:
                 self._client.send(self._session, effect.frame)
             case Start():
                 self._runner.start(effect.assignment)
+            case Adopt():
+                if not await self._written(partial(self._runner.adopt, effect.assignment)):
+                    return 1
             case Resume():
                 self._runner.resume(effect.assignment)
             case Kill():
@@ -220,14 +242,21 @@ class Daemon:
         return None
 
     async def _persist(self, queue: Queue) -> bool:
-        """Make the queue durable, however long the disk refuses; False when told to stop while it does.
+        """Make the queue durable; False when told to stop before it is."""
+        if not await self._written(partial(self._outbox.save, queue)):
+            return False
+        self._durable = queue
+        return True
+
+    async def _written(self, write: Callable[[], None]) -> bool:
+        """Write, however long the disk refuses; False when told to stop while it does.
 
         A failed fsync is no reason to trust the file: each try writes a new one.
         """
         complained = False
         while True:
             try:
-                await asyncio.to_thread(self._outbox.save, queue)
+                await asyncio.to_thread(write)
             except OSError as error:
                 if not complained:
                     logger.error("%s cannot be written (%s); nothing is said to the hub until it can", *_names(error))
@@ -236,7 +265,6 @@ class Daemon:
                     return False
                 await asyncio.sleep(DISK_RETRY_S)
             else:
-                self._durable = queue
                 return True
 
     def _spool(self, key: Key) -> Spool:

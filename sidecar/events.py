@@ -109,9 +109,9 @@ ToHub = (
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Identify on the open socket, naming what is held."""
+    """Identify on the open socket, naming what is held; None leaves that to words that follow."""
 
-    holding: tuple[Held, ...]
+    holding: tuple[Held, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,16 @@ class Send:
 @dataclass(frozen=True, slots=True)
 class Start:
     """Run this assignment; the answer is ``Ended``."""
+
+    assignment: TaskAssign
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Lay out what an agent is at work on already as an attempt that was started and confirmed.
+
+    No later effect may happen before that is durable.
+    """
 
     assignment: TaskAssign
 
@@ -184,4 +194,4 @@ class Exit:
     code: int
 
 
-Effect = Hello | Persist | Send | Start | Resume | Kill | Update | RemoveFiles | Say | Exit
+Effect = Hello | Persist | Send | Start | Adopt | Resume | Kill | Update | RemoveFiles | Say | Exit

@@ -66,6 +66,7 @@ class Seen:
                 {"task_id": parcel.key.task_id, "generation": parcel.key.generation, "type": parcel.frame.type}
                 for parcel in self.queue.parcels
             ],
+            "inherited": self.queue.inherited and self.queue.inherited.task_id,
             "trouble": self.trouble,
         }
         return json.dumps(said, ensure_ascii=False, indent=2)
@@ -75,7 +76,11 @@ class Seen:
         where = f"runs (pid {self.pid})" if self.pid is not None else "does not run"
         lines = [f"{self.agent_id}: {where}; runtime {self.runtime}, profile {self.profile}; hub {self.hub_url}"]
         attempt = self.queue.attempt
-        if attempt is None:
+        if self.queue.inherited is not None:
+            lines.append(
+                f"in hand: {self.queue.inherited.task_id}: of a Node sidecar; the hub has not said yet whose it is"
+            )
+        elif attempt is None:
             lines.append("in hand: nothing")
         else:
             title = printable(" ".join(attempt.assignment.title.split()))

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from pydantic import ValidationError
 
 from coordinator.wire.frames import TaskAssign, TaskBlocked, TaskComplete, TaskFailed, TaskReleased
 from sidecar.durable import sync_folder, write_durably
-from sidecar.values import Attempt, Fate, Key, Parcel, Queue, Stage
+from sidecar.inheriting import inherited, is_nodes
+from sidecar.values import Attempt, Fate, Inherited, Key, Parcel, Queue, Stage
 
 SCHEMA_VERSION = 1
 #: Folders of answered attempts that stay for people to look at: so many, so old (seconds), so large together (bytes).
@@ -57,13 +59,17 @@ def encode_queue(queue: Queue) -> bytes:
         "outbox": [json.loads(parcel.frame.encode()) for parcel in queue.parcels],
         "ended": [[key.task_id, key.generation] for key in queue.ended],
     }
+    if queue.inherited is not None:
+        data["inherited"] = asdict(queue.inherited)
     return json.dumps(data, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def decode_queue(data: bytes) -> Queue:
-    """Read queue.json; raises QueueUnreadable when anything in it is not as ``encode_queue`` writes it."""
+    """Read queue.json, also that of a Node sidecar; raises QueueUnreadable when anything in it is of neither form."""
     try:
         raw: Any = json.loads(data)
+        if is_nodes(raw):
+            return Queue(inherited=inherited(raw))
         if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:
             raise QueueUnreadable(f"schema_version is not {SCHEMA_VERSION}")
         attempt = None
@@ -74,6 +80,7 @@ def decode_queue(data: bytes) -> Queue:
             attempt=attempt,
             parcels=tuple(_parcel(item) for item in raw["outbox"]),
             ended=tuple(Key(str(task_id), int(generation)) for task_id, generation in raw["ended"]),
+            inherited=Inherited(**raw["inherited"]) if raw.get("inherited") else None,
         )
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise QueueUnreadable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
@@ -108,6 +115,23 @@ class Outbox:
         """Make the folders, private to this user."""
         self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.results_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def take_over(self) -> str | None:
+        """Turn a Node sidecar's queue.json into one of ours and keep its own beside it; return a line for people.
+
+        None when there is nothing to take over.
+        """
+        try:
+            data = self.queue_file.read_bytes()
+            nodes = is_nodes(json.loads(data))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        if not nodes:
+            return None
+        kept = self.queue_file.with_name("queue.json.node")
+        write_durably(kept, data)
+        self.save(decode_queue(data))
+        return f"{self.queue_file} was that of a Node sidecar; it is kept as {kept.name}"
 
     def load(self) -> tuple[Queue, str | None]:
         """Return the queue, and a line for people when an unreadable queue.json had to be set aside."""

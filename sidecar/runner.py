@@ -22,6 +22,7 @@ from coordinator.wire.frames import TaskAssign, TaskUpdated
 from sidecar import child, waking
 from sidecar.child import Order
 from sidecar.core import STOPPED_DURING_RUN
+from sidecar.durable import write_durably
 from sidecar.events import Ended, Restored
 from sidecar.folder import Folder
 from sidecar.gitflow.values import FlowError
@@ -96,6 +97,18 @@ class Runner:
     def resume(self, assignment: TaskAssign) -> None:
         """Go on with what ``restore`` said goes on."""
         self._begin(assignment, resumed=True)
+
+    def adopt(self, assignment: TaskAssign) -> None:
+        """Make work that an agent was woken for by somebody else one of our attempts, started and confirmed.
+
+        Raises OSError. Done again after a crash it does the same.
+        """
+        key = key_of(assignment)
+        folder = self._folder(key)
+        folder.make()
+        folder.lay_out(self._packet(key, assignment))
+        write_durably(folder.confirmed_file, b"")
+        self._outbox.mark_started(key)
 
     def kill(self, key: Key, *, ours: bool) -> None:
         """End an attempt: TERM to its group, KILL to all of it after the grace; nothing when it is over already.

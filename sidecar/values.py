@@ -74,16 +74,39 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
+class Inherited:
+    """Work that a Node sidecar had in hand here. It kept no generation that counts: only the hub knows whose it is."""
+
+    task_id: str
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    last_status: str = ""
+
+    def assignment(self, generation: int) -> TaskAssign:
+        """Return the assignment as far as it is known here, for the generation that the hub names."""
+        title = self.description.strip().partition("\n")[0] or self.task_id
+        return TaskAssign(
+            task_id=self.task_id,
+            title=title,
+            description=self.description,
+            metadata=dict(self.metadata),
+            generation=generation,
+            assigned_at=0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """Everything in queue.json.
 
     ``ended`` holds the newest finished generation of each task worked on lately, oldest first, so that a late or
-    repeated assignment never runs again.
+    repeated assignment never runs again. ``inherited`` is there only until the hub has said what becomes of it.
     """
 
     attempt: Attempt | None = None
     parcels: tuple[Parcel, ...] = ()
     ended: tuple[Key, ...] = ()
+    inherited: Inherited | None = None
 
 
 @dataclass(frozen=True, slots=True)

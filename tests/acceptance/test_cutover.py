@@ -130,3 +130,27 @@ async def test_an_old_sidecar_as_it_is_comes_in_by_its_old_token(stage: Stage, o
     await asyncio.to_thread(until, lambda: shown(stage, "task-00000001")["status"] == "done")
     await sidecar.kill()
     assert done == ["task-00000001"]
+
+
+async def test_the_new_sidecar_goes_on_with_what_the_old_one_had_in_hand(stage: Stage, old_hub: OldHub) -> None:
+    await asyncio.to_thread(step_1, stage, old_hub)
+
+    async def work(task_id: str) -> None:
+        await asyncio.Event().wait()  # the woken agent takes its time, and outlives its sidecar
+
+    old = OldSidecar("gcu", TOKENS["gcu"], lambda: stage.port, stage.folder, work)
+    old.start()
+    await asyncio.to_thread(stage.agentcom, "task", "release", "task-00000001")
+    await asyncio.to_thread(until, lambda: (old.in_hand or {}).get("status") == "working")
+    await old.kill()
+
+    wakes = stage.folder / "wakes"
+    command = f"{sys.executable} -c \"import pathlib; pathlib.Path('{wakes}').touch()\""
+    stage.sidecars["gcu"] = Sidecar("gcu", old.folder, TOKENS["gcu"], {"wake_command": command})
+    await asyncio.to_thread(stage.start_sidecar, "gcu")
+    await asyncio.to_thread(until, lambda: (old.folder / "results/task-00000001.1/confirmed").exists())
+    (old.folder / "results/task-00000001.json").write_text(json.dumps({"status": "success", "output": "hello"}))
+    await asyncio.to_thread(until, lambda: shown(stage, "task-00000001")["status"] == "done")
+    task = shown(stage, "task-00000001")
+    assert (task["generation"], task["retry_count"], task["result"]["output"]) == (1, 0, "hello")
+    assert not wakes.exists(), "nobody was woken a second time"
