@@ -37,6 +37,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+#: How far a page may be behind what is known while the hub has much to do, in seconds; it says as of when it is.
+BEHIND = 0.25
 #: Pages that are kept as long as nothing changes: so many.
 KEPT = 64
 #: Lines of the backlog on one page.
@@ -75,21 +77,21 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     def ask(make: Callable[[], Awaitable[T]]) -> T:
         return bridge.ask(make)
 
-    def page(template: str, make: Callable[[Seen], dict[str, Any] | None]) -> Answer:
-        """Answer with a page made of what is seen now; None is a page that is not there."""
-        seen = ask(view.seen)
-        address = request.full_path
+    def page(template: str, make: Callable[[Seen], dict[str, Any] | None], topic: str = "all") -> Answer:
+        """Answer with a page made of what is seen now, which hears of a topic; None is a page that is not there."""
+        seen = ask(lambda: view.seen(BEHIND))
+        address = request.full_path if request.query_string else request.path
         text = kept.get(address, seen)
         if text is None:
             values = make(seen)
             if values is None:
                 return missing()
-            text = render(template, **shown(seen, request.full_path.rstrip("?")), **values)
+            text = render(template, **shown(seen, address, topic), **values)
             kept.put(address, seen, text)
         return _html(text)
 
     def missing() -> Answer:
-        seen = ask(view.seen)
+        seen = ask(lambda: view.seen(BEHIND))
         return _html(render("missing.html", **shown(seen, request.path), wanted=request.path), 404)
 
     def shown(seen: Seen, address: str, topic: str = "all") -> dict[str, Any]:
@@ -183,26 +185,24 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     @public
     @for_people
     def task(task_id: str) -> Answer:
-        story = ask(lambda: view.story(task_id))
-        if story is None or story.task.status.deleted:
-            return missing()
-        found = story
-
-        def make(seen: Seen) -> dict[str, Any]:
+        def make(seen: Seen) -> dict[str, Any] | None:
+            story = ask(lambda: view.story(task_id))
+            if story is None or story.task.status.deleted:
+                return None
+            found = story.task
             agents = {agent.id: agent for agent in seen.agents}
-            whys = {} if found.why is None else {found.task.id: found.why}
+            whys = {} if story.why is None else {found.id: story.why}
             return {
-                "story": found,
-                "row": row(_with_whys(seen, whys), found.task, agents),
-                "edits": _edits(found.editions),
+                "story": story,
+                "row": row(_with_whys(seen, whys), found, agents),
+                "edits": _edits(story.editions),
                 "titles": _titles(seen),
-                "waiting_for_it": [one for one in seen.tasks if found.task.id in one.spec.depends_on][:OF_AGENT],
-                "troubles": [trouble for trouble in seen.troubles if trouble.task == found.task.id],
-                "commands": _commands(found.task),
+                "waiting_for_it": [one for one in seen.tasks if found.id in one.spec.depends_on][:OF_AGENT],
+                "troubles": [trouble for trouble in seen.troubles if trouble.task == found.id],
+                "commands": _commands(found),
             }
 
-        seen = ask(view.seen)
-        return _html(render("task.html", **shown(seen, request.path, f"task:{task_id}"), **make(seen)))
+        return page("task.html", make, f"task:{task_id}")
 
     @site.get(f"{PATH}/agents")
     @public
@@ -214,14 +214,13 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     @public
     @for_people
     def agent(agent_id: str) -> Answer:
-        events = ask(lambda: view.events(Asked(agent=agent_id), OF_AGENT))
-
         def make(seen: Seen) -> dict[str, Any] | None:
             card = next((one for one in take(seen).cards if one.agent.id == agent_id), None)
             if card is None:
                 return None
             mine = listing.tasks(seen.tasks, seen.whys, listing.Wish(view="all", agent=agent_id))
             known = {one.id: one for one in seen.agents}
+            events = ask(lambda: view.events(Asked(agent=agent_id), OF_AGENT))
             rows = [row(seen, one, known) for one in mine.tasks[:OF_AGENT]]
             return {"card": card, "rows": rows, "count": mine.count, "events": events, "titles": _titles(seen)}
 
@@ -231,9 +230,8 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     @public
     @for_people
     def backlog() -> Answer:
-        document = ask(view.backlog)
-
         def make(seen: Seen) -> dict[str, Any]:
+            document = ask(view.backlog)
             found = _lines(document, seen)
             pages = max(1, -(-len(found) // LINES))
             number = min(listing.number(request.args.get("page", "")), pages)
@@ -255,11 +253,14 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
             _instant(args.get("until", "")),
             args.get("before") or None,
         )
-        found = ask(lambda: view.events(asked, EVENTS + 1))
         said = {key: args.get(key, "") for key in ("task", "agent", "event", "since", "until")}
-        more = found[EVENTS - 1].commit if len(found) > EVENTS else None
-        known = {"events": found[:EVENTS], "asked": asked, "args": said, "more": more}
-        return page("activity.html", lambda seen: {**known, "titles": _titles(seen)})
+
+        def make(seen: Seen) -> dict[str, Any]:
+            found = ask(lambda: view.events(asked, EVENTS + 1))
+            more = found[EVENTS - 1].commit if len(found) > EVENTS else None
+            return {"events": found[:EVENTS], "asked": asked, "args": said, "more": more, "titles": _titles(seen)}
+
+        return page("activity.html", make)
 
     @site.get(f"{PATH}/problems")
     @public
