@@ -23,7 +23,7 @@ from coordinator.web.access import public, requires
 from coordinator.web.app import SCHEMA_VERSION, Bridge
 from coordinator.web.described import described, for_people
 from coordinator.wire import answers
-from dashboard import listing, prose
+from dashboard import listing, prose, remedies
 from dashboard.door import COOKIE, DAY_MS, DAYS, FORWARDED, PATH, Caller
 from dashboard.guard import Guard
 from dashboard.rendering import BY_NAME, render
@@ -191,15 +191,17 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
                 return None
             found = story.task
             agents = {agent.id: agent for agent in seen.agents}
+            titles = _titles(seen)
             whys = {} if story.why is None else {found.id: story.why}
             return {
                 "story": story,
                 "row": row(_with_whys(seen, whys), found, agents),
                 "edits": _edits(story.editions),
-                "titles": _titles(seen),
+                "titles": titles,
                 "waiting_for_it": [one for one in seen.tasks if found.id in one.spec.depends_on][:OF_AGENT],
                 "troubles": [trouble for trouble in seen.troubles if trouble.task == found.id],
-                "commands": _commands(found),
+                "commands": remedies.of_task(found),
+                "remedies": [] if story.why is None else remedies.against(story.why, found, titles),
             }
 
         return page("task.html", make, f"task:{task_id}")
@@ -329,33 +331,6 @@ def _edits(editions: tuple[Edition, ...]) -> list[tuple[Edition, tuple[prose.Lin
         if lines:
             found.append((after, lines))
     return found[::-1]
-
-
-def _commands(task: Task) -> list[tuple[str, str]]:
-    """Return what a person may do with a task now: what it means, and the command."""
-    name = task.id
-    match task.state:
-        case State.QUEUED if task.spec.hold or task.status.held:
-            found = [("let it go on", f"agentcom task release {name}")]
-        case State.QUEUED:
-            found = [
-                ("why it waits, in the terminal", f"agentcom task why {name}"),
-                ("hold it", f"agentcom task hold {name}"),
-            ]
-        case State.BLOCKED:
-            found = [("answer its question", f'agentcom task answer {name} "YOUR ANSWER"')]
-        case State.IN_REVIEW:
-            found = [
-                ("take the result", f"agentcom task approve {name}"),
-                ("send it back", f'agentcom task reject {name} --note "WHAT TO CHANGE"'),
-            ]
-        case State.DONE | State.FAILED | State.REJECTED | State.CANCELLED:
-            found = [("run it again", f"agentcom task rerun {name}")]
-        case _:
-            found = []
-    if task.open:
-        found += [("change it", f"agentcom task edit {name}"), ("give it up", f"agentcom task cancel {name}")]
-    return [*found, ("its history in the terminal", f"agentcom log {name}")]
 
 
 def _lines(document: Document, seen: Seen) -> list[tuple[int, str, Any, Task | None]]:

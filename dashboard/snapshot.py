@@ -429,8 +429,9 @@ def _of_agents(seen: Seen) -> Iterable[Condition]:
         if agent.record.parked:
             text = f"{agent.id} is parked: {agent.record.parked_reason or 'without a reason'}"
             for_good = agent.record.parked_until == PARKED_FOR_GOOD
-            hint = "Mend that and start its sidecar again." if for_good else "It ends by itself."
-            yield Condition(f"parked:{agent.id}", Level.WARNING, text, hint)
+            hint = "Mend that, then let it have work again." if for_good else "It ends by itself."
+            commands = (f"agentcom agent resume {agent.id}",) if for_good else ()
+            yield Condition(f"parked:{agent.id}", Level.WARNING, text, hint, commands)
         elif agent.live.unresponsive:
             text = f"{agent.id} is connected and does not answer to a task."
             yield Condition(f"unresponsive:{agent.id}", Level.WARNING, text, "Look at its sidecar; restart it.")

@@ -97,7 +97,7 @@ def test_a_task_page_says_why_it_waits_and_which_command_helps(browser: Any, bus
     with visiting(browser, base_of(busy)) as visit:
         visit.go("/dashboard")
         visit.page.get_by_role("link", name="Publish").first.click()
-        visit.page.get_by_text("It waits: waits for release-notes").wait_for()
+        visit.page.get_by_text("It waits for release-notes").wait_for()
         assert visit.page.get_by_text("agentcom task hold publish").count() == 1
         assert visit.axe() == []
         visit.shot("task-light")
