@@ -201,7 +201,7 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
                 "waiting_for_it": [one for one in seen.tasks if found.id in one.spec.depends_on][:OF_AGENT],
                 "troubles": [trouble for trouble in seen.troubles if trouble.task == found.id],
                 "commands": remedies.of_task(found),
-                "remedies": [] if story.why is None else remedies.against(story.why, found, titles),
+                "remedies": [] if story.why is None else remedies.against(story.why, found, titles, agents),
             }
 
         return page("task.html", make, f"task:{task_id}")

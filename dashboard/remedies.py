@@ -7,6 +7,7 @@ command whose words a person must fill in has them in capitals.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from coordinator.core.agent import Agent
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
@@ -23,13 +24,24 @@ class Remedy:
     command: str
 
 
+#: For what is held until a person has looked; no single task of it can be released.
+CONFIRM = (
+    Remedy("look at everything that is held", "agentcom confirm --show"),
+    Remedy("let all of that go on", "agentcom confirm"),
+)
+
+START = Remedy("start its sidecar, on its machine", "agentcom-sidecar run --config FILE")
+
+
 def of_task(task: Task) -> list[Remedy]:
     """Return what a person may do with a task as it is now."""
     name = task.id
     found: list[Remedy] = []
     match task.state:
-        case State.QUEUED if task.spec.hold or task.status.held:
+        case State.QUEUED if task.spec.hold:
             found = [_release(name)]
+        case State.QUEUED if task.status.held:
+            found = list(CONFIRM)
         case State.QUEUED:
             found = [
                 Remedy("why it waits, in the terminal", f"agentcom task why {name}"),
@@ -66,17 +78,14 @@ def _release(name: str) -> Remedy:
     return Remedy("let it go on", f"agentcom task release {name}")
 
 
-def against(why: Why, task: Task, known: Mapping[str, Task]) -> list[Remedy]:
+def against(why: Why, task: Task, known: Mapping[str, Task], agents: Mapping[str, Agent]) -> list[Remedy]:
     """Return the commands that end the waiting of a task; none where it ends by itself or by an edit of a file."""
+    elsewhere = Remedy("give it to another one", f"agentcom task edit {task.id}")
     match why.code:
         case "held" if task.spec.hold:
             return [_release(task.id)]
         case "held":
-            return [
-                _release(task.id),
-                Remedy("look at everything that is held", "agentcom confirm --show"),
-                Remedy("let all of that go on", "agentcom confirm"),
-            ]
+            return list(CONFIRM)
         case "dependency":
             return [remedy for name in why.refs[:NAMED] for remedy in _of_dependency(name, task, known)]
         case "cycle":
@@ -84,19 +93,30 @@ def against(why: Why, task: Task, known: Mapping[str, Task]) -> list[Remedy]:
         case "no_agent":
             return [_agent_for(task)]
         case "agents_offline":
-            offline = Remedy("start its sidecar, on its machine", "agentcom-sidecar run --config FILE")
-            return [offline, _agent_for(task)] if task.spec.needed_capabilities else [offline]
+            return [START, _agent_for(task)] if task.spec.needed_capabilities else [START]
         case "agents_parked":
-            return [
-                Remedy(f"once that is mended, let {name} have work again", f"agentcom agent resume {name}")
-                for name in why.refs[:NAMED]
-            ]
-        case "pinned" | "excluded":
-            return [Remedy("give it to another one", f"agentcom task edit {task.id}")]
+            return [_resume(name) for name in why.refs[:NAMED]]
+        case "pinned":
+            return [*_of_agent(agents.get(task.spec.assignee or "")), elsewhere]
+        case "excluded":
+            return [elsewhere]
         case "orphaned":
             return [Remedy("give it up, or put its line back", f"agentcom task cancel {task.id}")]
         case _:
             return []
+
+
+def _resume(name: str) -> Remedy:
+    return Remedy(f"once that is mended, let {name} have work again", f"agentcom agent resume {name}")
+
+
+def _of_agent(agent: Agent | None) -> list[Remedy]:
+    """Return what brings one agent to work."""
+    if agent is None or not agent.enabled:
+        return []
+    if agent.record.parked:
+        return [_resume(agent.id)]
+    return [START] if agent.live.session is None else []
 
 
 def _agent_for(task: Task) -> Remedy:

@@ -37,6 +37,7 @@ IDLE = (Lane.DRAFT, Lane.DEFERRED)
 _CAME = attrgetter("status.created_at", "position", "spec.id")
 _ENDED = attrgetter("status.completed_at", "spec.id")
 _CODE = attrgetter("code")
+_CONFIRM = ("agentcom confirm --show", "agentcom confirm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,7 +500,7 @@ def _bad_end(task: Task) -> Need:
 
 def _proposal(task: Task) -> Need:
     text = f"Held until a person has looked; asked for by {task.status.created_by or 'somebody'}."
-    return Need(Kind.HELD, task.spec.title, text, since(task), task.id, "", (f"agentcom task release {task.id}",))
+    return Need(Kind.HELD, task.spec.title, text, since(task), task.id, "", _CONFIRM)
 
 
 def _held(seen: Seen, held: Held) -> Need:
@@ -510,8 +511,7 @@ def _held(seen: Seen, held: Held) -> Need:
     }
     what = words.get(held.kind, "things wait")
     title = f"{held.count:,} {what} until you have looked"
-    commands = ("agentcom confirm --show", "agentcom confirm")
-    return Need(Kind.HELD, title, f"Brought by source commit {held.commit[:10]}.", seen.now, "", "", commands)
+    return Need(Kind.HELD, title, f"Brought by source commit {held.commit[:10]}.", seen.now, "", "", _CONFIRM)
 
 
 def _problem(seen: Seen) -> Need:
