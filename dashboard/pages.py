@@ -24,10 +24,10 @@ from coordinator.web.app import SCHEMA_VERSION, Bridge
 from coordinator.web.described import described, for_people
 from coordinator.wire import answers
 from dashboard import listing, prose, remedies
-from dashboard.door import COOKIE, DAY_MS, DAYS, FORWARDED, PATH, Caller
+from dashboard.door import COOKIE, DAYS, FORWARDED, PATH, Caller
 from dashboard.guard import Guard
 from dashboard.rendering import BY_NAME, render
-from dashboard.snapshot import Seen, Snapshot, row, state_json, take
+from dashboard.snapshot import DAY_MS, Seen, Snapshot, row, state_json, take
 from dashboard.view import EVENTS, Asked, Document, Edition, View
 
 T = TypeVar("T")
@@ -53,18 +53,20 @@ class _Kept:
     """The last pages, as long as what they were made of is the newest; for many threads."""
 
     def __init__(self) -> None:
-        self._pages: OrderedDict[str, tuple[Seen, str]] = OrderedDict()
+        self._seen: Seen | None = None
+        self._pages: OrderedDict[str, str] = OrderedDict()
         self._lock = Lock()
 
     def get(self, address: str, seen: Seen) -> str | None:
         with self._lock:
-            kept = self._pages.get(address)
-        return kept[1] if kept is not None and kept[0] is seen else None
+            return self._pages.get(address) if self._seen is seen else None
 
     def put(self, address: str, seen: Seen, page: str) -> None:
         with self._lock:
-            self._pages[address] = seen, page
-            self._pages.move_to_end(address)
+            if self._seen is not seen:
+                self._seen = seen
+                self._pages.clear()
+            self._pages[address] = page
             if len(self._pages) > KEPT:
                 self._pages.popitem(last=False)
 
@@ -252,7 +254,7 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
             args.get("agent", "").strip() or None,
             args.get("event", "").strip() or None,
             _instant(args.get("since", "")),
-            _instant(args.get("until", "")),
+            _instant(args.get("until", ""), DAY_MS - 1),
             args.get("before") or None,
         )
         said = {key: args.get(key, "") for key in ("task", "agent", "event", "since", "until")}
@@ -337,18 +339,18 @@ def _lines(document: Document, seen: Seen) -> list[tuple[int, str, Any, Task | N
     """Return the document line by line: number, text, the item that stands there, and its task."""
     known = {task.id: task for task in seen.tasks}
     lines = []
-    for number, text in enumerate((document.text or "").splitlines(), 1):
+    for number, text in enumerate((document.text or "").removesuffix("\n").split("\n"), 1):
         item = document.items.get(number)
-        lines.append((number, text, item, known.get(item.id) if item is not None else None))
+        lines.append((number, text.removesuffix("\r"), item, known.get(item.id) if item is not None else None))
     return lines
 
 
-def _instant(text: str) -> int | None:
-    """Return an instant as people write it (a date, or date and time, UTC), None when it is none."""
+def _instant(text: str, of_day: int = 0) -> int | None:
+    """Return an instant as people write it (date and time, UTC, or a date: then so many ms of that day), or None."""
+    said = text.strip()
     try:
-        at = datetime.fromisoformat(text.strip()) if text.strip() else None
+        at = datetime.fromisoformat(said)
     except ValueError:
         return None
-    if at is None:
-        return None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    of_day = 0 if "T" in said or " " in said else of_day
+    return max(0, int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000) + of_day)

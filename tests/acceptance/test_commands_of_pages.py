@@ -4,11 +4,10 @@ import re
 import shlex
 from html import unescape
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 from support.browsing import base_of, staged
+from support.fetching import fetch
 from support.waiting import until
 
 from coordinator.demo.stage import Stage
@@ -20,11 +19,7 @@ START = "agentcom-sidecar run --config FILE"
 
 def offered(stage: Stage, task: str) -> list[str]:
     """Return the commands beside the reason why a task waits."""
-    try:
-        with urlopen(f"{base_of(stage)}/dashboard/task/{task}") as answer:
-            text = answer.read().decode()
-    except HTTPError:
-        return []  # the hub has not seen it yet
+    _, _, text = fetch(f"{base_of(stage)}/dashboard/task/{task}")
     found = re.search(r'<section class="health.*?</section>', text, re.DOTALL)
     return [] if found is None else [unescape(one) for one in re.findall(r'data-copy="([^"]*)"', found[0])]
 
