@@ -12,6 +12,7 @@ from enum import StrEnum
 from heapq import nlargest, nsmallest
 from itertools import islice
 from operator import attrgetter
+from threading import Lock
 from typing import Any
 
 from coordinator.core.agent import PARKED_FOR_GOOD, Agent
@@ -256,15 +257,17 @@ class Snapshot:
 
 
 def take(seen: Seen) -> Snapshot:
-    """Return what the first page answers; of what was seen last it is kept, because pages and stream ask alike."""
+    """Return what the first page answers; of what was seen last it is made once, because pages and stream ask alike."""
     global _last
-    taken = _last
-    if taken is None or taken.seen is not seen:
-        taken = _last = _take(seen)
-    return taken
+    with _taking:
+        taken = _last
+        if taken is None or taken.seen is not seen:
+            taken = _last = _take(seen)
+        return taken
 
 
 _last: Snapshot | None = None
+_taking = Lock()
 
 
 def _take(seen: Seen) -> Snapshot:
