@@ -15,12 +15,14 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coordinator.wire import plain
 from coordinator.wire.frames import TaskUpdated
+from sidecar.durable import read_plain
 from sidecar.outcome import TAIL_BYTES
 from sidecar.packet import Packet, update_text
 from sidecar.runtimes.reading import Printed
@@ -30,6 +32,7 @@ RESULT_FILE_BYTES = 16 * 1024 * 1024
 #: How many files of a scratch folder are named in a result; the rest is counted.
 FILES_NAMED = 100
 _NOT_LISTED = frozenset({".git", "node_modules", "__pycache__", ".venv"})
+_UPDATES = frozenset({"updates", "updates.jsonl"})
 _STREAMS = ("stdout.log", "stderr.log")
 
 
@@ -64,9 +67,15 @@ class Folder:
         return self.path / _STREAMS[0], self.path / _STREAMS[1]
 
     def make(self) -> None:
-        """Make it anew, with nothing of before."""
+        """Make it anew, with nothing of before but changes of the task, which may have come already."""
         if self.path.exists():
-            shutil.rmtree(self.path)
+            for entry in self.path.iterdir():
+                if entry.name in _UPDATES:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
         for folder in (self.work, self.tmp):
             folder.mkdir(mode=0o700, parents=True)
 
@@ -85,14 +94,21 @@ class Folder:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
 
-    def update(self, frame: TaskUpdated) -> Path:
-        """Keep one change of the task as a file of its own in updates/ and return it; it appears whole."""
+    def spell_updates(self, updates: Sequence[Mapping[str, Any]]) -> Path:
+        """Let each change of the task that the spool keeps be a file of its own in updates/; return the newest.
+
+        Each appears whole, and one that is there stays as it is.
+        """
         folder = self.path / "updates"
         folder.mkdir(mode=0o700, exist_ok=True)
-        file = folder / f"{len(list(folder.glob('[0-9]*.md'))) + 1:04}.md"
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(update_text(frame), encoding="utf-8")
-        return temporary.replace(file)
+        file = folder
+        for number, update in enumerate(updates, 1):
+            file = folder / f"{number:04}.md"
+            if not file.exists():
+                temporary = file.with_suffix(".tmp")
+                temporary.write_text(update_text(TaskUpdated.model_validate(update)), encoding="utf-8")
+                temporary.replace(file)
+        return file
 
     def result(self) -> bytes | None:
         """Return the result file, None when there is none; one that cannot be read is a failed result. Never raises."""
@@ -135,8 +151,7 @@ class Folder:
 def read_result_file(path: Path) -> bytes | None:
     """Return a result file, None when there is none; one that cannot be read is a failed result."""
     try:
-        with path.open("rb") as file:
-            data = file.read(RESULT_FILE_BYTES + 1)
+        data = read_plain(path, RESULT_FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -221,7 +221,7 @@ def _ask(desk: Desk, options: argparse.Namespace) -> str:
 def main() -> None:
     """Run the command line of this process."""
     try:
-        sys.stdout.write(run(sys.argv[1:], os.environ))
+        said = run(sys.argv[1:], os.environ)
     except Refused as refusal:
         print(f"agentcom-report: {refusal}", file=sys.stderr)
         sys.exit(refusal.code)
@@ -230,6 +230,11 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
+    try:
+        sys.stdout.write(said)
+        sys.stdout.flush()
+    except BrokenPipeError:  # it is reported, and nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

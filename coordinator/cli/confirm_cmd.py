@@ -26,13 +26,18 @@ _WHY = {
 @click.command("confirm")
 @click.option("--show", is_flag=True, help="Say what is held and why; confirm nothing.")
 @click.option("--push", is_flag=True, help="Push the branch to its upstream afterwards.")
+@click.option("--hub", metavar="URL", help="Tell this hub, through its HTTP API: no clone is needed.")
 @directory_option
 @json_option
-def command(show: bool, push: bool, directory: Path, as_json: bool) -> None:
+def command(show: bool, push: bool, hub: str | None, directory: Path, as_json: bool) -> None:
     """Let go on what is held: too many new lines at once, lines older than init, too many removals, proposals.
 
     Makes one commit on your branch that changes no file and names, in a trailer, the commits that you have looked at.
+    With --hub the hub records it in your name, and nothing else than what was shown is confirmed.
     """
+    if hub is not None:
+        _elsewhere(hub, directory, show=show, push=push, as_json=as_json)
+        return
     from coordinator.git.person import CannotCommit, NotPushed, check_ready, commit_word
     from coordinator.git.person import push as push_branch
 
@@ -60,7 +65,7 @@ def command(show: bool, push: bool, directory: Path, as_json: bool) -> None:
     except NotPushed as error:
         fail(str(error))
     if as_json:
-        rows = [{**batch, "titles": [titles.get(name, "") for name in batch["ids"]]} for batch in held]
+        rows = _rows(held, titles)
         waiting = [{"id": one.id, "title": one.title, "line": one.line} for one in coming] if unobserved else []
         print_json({"held": rows, "coming": waiting, "commit": commit, "confirmed": names if commit else []})
     elif commit is not None:
@@ -69,6 +74,31 @@ def command(show: bool, push: bool, directory: Path, as_json: bool) -> None:
             click.echo(ground.to_push)
     elif names:
         click.echo("to let it go on: agentcom confirm")
+
+
+def _elsewhere(hub: str, directory: Path, *, show: bool, push: bool, as_json: bool) -> None:
+    """Confirm at a hub what it holds now, and only that."""
+    from coordinator.cli.elsewhere import Elsewhere
+
+    there = Elsewhere(hub, directory, push=push, as_json=as_json)
+    picture = look(directory, hub)
+    titles = {task["id"]: task["title"] for task in picture.tasks}
+    held = list(picture.summary.get("held", ()))
+    if not as_json:
+        _say(held, titles, ())
+    confirmed = there.confirm([batch["commit"] for batch in held]) if held and not show else ()
+    if as_json:
+        print_json({"held": _rows(held, titles), "coming": [], "commit": None, "confirmed": list(confirmed)})
+    elif confirmed:
+        click.echo(f"confirmed at {hub}: the hub goes on with it")
+    elif held and show:
+        click.echo(f"to let it go on: agentcom confirm --hub {hub}")
+    elif held:
+        click.echo("somebody else has confirmed it in this moment")
+
+
+def _rows(held: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{**batch, "titles": [titles.get(name, "") for name in batch["ids"]]} for batch in held]
 
 
 def _coming(ground: "Ground") -> "tuple[Planned, ...]":
@@ -95,11 +125,11 @@ def _say(held: Sequence[Mapping[str, Any]], titles: Mapping[str, str], coming: "
         ids = batch["ids"]
         what = "revision" if batch["kind"] == "proposed" else "source commit"
         click.echo(f"{what} {batch['commit'][:10]}: {len(ids)} {_WHY.get(batch['kind'], batch['kind'])}")
-        print_table([(name, titles.get(name, "")[:70]) for name in ids[:SHOWN]], "  ")
+        print_table([(name, titles.get(name, "")[:70]) for name in ids[:SHOWN]], "  ", ("task", "title"))
         if len(ids) > SHOWN:
             click.echo(f"  and {len(ids) - SHOWN} more")
     if coming:
         click.echo(f"committed and not observed yet: {len(coming)} would be held")
-        print_table([(one.id, one.title[:70], one.why) for one in coming[:SHOWN]], "  ")
+        print_table([(one.id, one.title[:70], one.why) for one in coming[:SHOWN]], "  ", ("task", "title", "why"))
     if not held and not coming:
         click.echo("nothing is held")

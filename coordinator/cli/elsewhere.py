@@ -1,7 +1,7 @@
 """What the writing commands do with ``--hub URL``: the word goes to that hub's HTTP API instead of into a file here."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -71,6 +71,10 @@ class Elsewhere:
         """Delete a task; it takes the admin's token."""
         follows = "it is cancelled and hidden, its id is never used again"
         self._tell(task_id, "deleted", follows, self._ask("DELETE", _path(task_id)))
+
+    def confirm(self, commits: Sequence[str]) -> list[str]:
+        """Let go on what is held under these names; return those that were."""
+        return [batch["commit"] for batch in self._ask("POST", "/api/confirm", {"commits": list(commits)})["confirmed"]]
 
     def _change(self, task_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Change a task as it stands now; refused when somebody else changed it in this moment."""

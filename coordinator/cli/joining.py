@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,7 @@ from coordinator.cli.common import (
     EXIT_NO_HUB,
     EXIT_REFUSED,
     EXIT_USAGE,
+    busy,
     fail,
     one_line,
     print_json,
@@ -443,7 +445,8 @@ class _Join:
 
         self._step("wake round trip")
         argv = (sys.executable, "-P", "-m", "sidecar", "doctor", "--json", "--config", str(self.w.config))
-        done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        with self._busy("the agent does a small task"):
+            done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
         try:
             checks = json.loads(done.stdout)["checks"]
         except (ValueError, KeyError):
@@ -547,6 +550,9 @@ class _Join:
     def _done(self, text: str) -> None:
         click.echo(f"[{self.number}/{STEPS}] {self.what}: {one_line(text)}", err=self.w.as_json)
 
+    def _busy(self, text: str) -> AbstractContextManager[None]:
+        return busy(f"[{self.number}/{STEPS}] {self.what}: {text} ...", quietly=self.w.as_json)
+
     def _stop(self, text: str, code: int = EXIT_FAILED) -> NoReturn:
         fail(f"[{self.number}/{STEPS}] {self.what}: {text}", code)
 
@@ -554,10 +560,13 @@ class _Join:
         self, condition: Callable[[], bool], what: str, code: int = EXIT_FAILED, *, within: float = SOON
     ) -> None:
         end = time.monotonic() + within
-        while not condition():
-            if time.monotonic() > end:
-                self._stop(f"waited {within:g} s for {what}; run this again to go on", code)
-            time.sleep(LOOK_EVERY)
+        if condition():
+            return
+        with self._busy(f"waiting for {what}"):
+            while not condition():
+                if time.monotonic() > end:
+                    self._stop(f"waited {within:g} s for {what}; run this again to go on", code)
+                time.sleep(LOOK_EVERY)
 
     def _ask(
         self,

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table
+from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table, toned
 from coordinator.cli.reading_options import hub_option, look, say_origin
 
 #: How many tasks of one kind are listed before "and n more".
 SHOWN = 10
 _IN_HAND = ("assigned", "working", "blocked", "in_review")
 _BAD_ENDS = ("failed", "rejected")
+_DRAFT = ("task", "lane", "where", "title")
 
 
 @click.command("status")
@@ -31,14 +32,14 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
     if picture.known:
         click.echo(f"tasks: {_counts(picture.summary)}")
     if picture.summary.get("read_only"):
-        click.echo(one_line(f"READ-ONLY: {picture.summary['read_only']}"))
+        click.echo(toned(one_line(f"READ-ONLY: {picture.summary['read_only']}"), "bad"))
     _remote(picture.summary.get("remote"))
     _agents(picture.agents)
-    _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner)
-    _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason)
+    _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner, "who")
+    _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason, "why")
     _drafts(picture.summary.get("drafts", ()))
     failed = [t for t in picture.tasks if t["status"] in _BAD_ENDS]
-    _tasks("failed (`agentcom task rerun ID` runs one again):", failed, lambda task: task["reason"])
+    _tasks("failed (`agentcom task rerun ID` runs one again):", failed, lambda task: task["reason"], "why")
     if picture.problems:
         click.echo("problems:")
         for problem in picture.problems:
@@ -76,7 +77,7 @@ def _drafts(drafts: Sequence[Mapping[str, Any]]) -> None:
     if not drafts:
         return
     click.echo("drafts (they run once they stand under a ready heading):")
-    print_table([(d["id"], d["lane"], f"line {d['line']}", d["title"][:60]) for d in drafts[:SHOWN]], "  ")
+    print_table([(d["id"], d["lane"], f"line {d['line']}", d["title"][:60]) for d in drafts[:SHOWN]], "  ", _DRAFT)
     if len(drafts) > SHOWN:
         click.echo(f"  and {len(drafts) - SHOWN} more")
 
@@ -106,7 +107,8 @@ def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
         click.echo("agents: none; add one with `agentcom agent add NAME`")
         return
     click.echo("agents:")
-    print_table([(a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", agent_flags(a)) for a in agents], "  ")
+    rows = [(a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", agent_flags(a)) for a in agents]
+    print_table(rows, "  ", ("agent", "state", "task", "flags"))
 
 
 def agent_flags(agent: Mapping[str, Any]) -> str:
@@ -118,11 +120,12 @@ def agent_flags(agent: Mapping[str, Any]) -> str:
     return f"{flags} ({agent['parked_reason']}{cure})"
 
 
-def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any) -> None:
+def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any, about: str) -> None:
     if not tasks:
         return
     click.echo(title)
-    print_table([(t["id"], t["status"], t["title"][:60], str(say(t) or "")) for t in tasks[:SHOWN]], "  ")
+    rows = [(t["id"], t["status"], t["title"][:60], str(say(t) or "")) for t in tasks[:SHOWN]]
+    print_table(rows, "  ", ("task", "status", "title", about))
     if len(tasks) > SHOWN:
         click.echo(f"  and {len(tasks) - SHOWN} more: agentcom task list")
 

@@ -8,6 +8,7 @@ import click
 
 from coordinator.cli.common import (
     EXIT_FILES_WRONG,
+    LOG,
     directory_option,
     fail,
     json_option,
@@ -74,7 +75,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
     say_origin(picture)
     if not tasks and picture.known:
         click.echo("no tasks" if with_finished or status else "no open tasks; --all shows the finished ones")
-    print_table(
+    rows = (
         (
             t["id"],
             t["status"],
@@ -85,6 +86,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
         )
         for t in tasks
     )
+    print_table(rows, heads=("task", "status", "priority", "agent", "title", "why"))
 
 
 @command.command("show", short_help="Show one task and its history.")
@@ -109,13 +111,13 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
         rows.append(("why it waits:", task["why"]["text"]))
     if task["question"]:
         rows.append(("question:", task["question"]))
-    print_table(rows)
+    print_table(rows, whole=True)
     for name in ("description", "result"):
         if task[name]:
             click.echo(f"\n{name}:\n{_indented(task[name])}")
     if picture.history:
         click.echo("\nhistory, newest first:")
-        print_table([(local_time(c["time_ms"]), c["commit"][:8], c["subject"]) for c in picture.history], "  ")
+        print_table([(local_time(c["time_ms"]), c["commit"][:8], c["subject"]) for c in picture.history], "  ", LOG)
         if len(picture.history) >= HISTORY_SHOWN:
             click.echo(f"  and what came before: agentcom log {task_id}")
 

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coordinator.core.machine import State
+
 #: What a person may want to read more about than the change itself.
 _TELLING = frozenset({"in_review", "blocked", "done", "failed", "rejected"})
 #: Events that are no news to a person.
 _SILENT = frozenset({"claim", "observed", "accepted", "created"})
 _LONGEST = 100
+#: What people call a state where its own name is none of theirs.
+_CALLED = {"queued": "waiting", "in_review": "in review", "blocked": "with a question"}
 
 
 @dataclass
@@ -54,6 +58,12 @@ class Story:
         parts.append(f"{len(by.get('failed', [])) + len(by.get('rejected', []))} failed")
         tokens = sum(_tokens(task) for task in self.ends.values())
         return ", ".join(parts) + (f", {_thousands(tokens)} tokens" if tokens else "")
+
+
+def standing(by_status: Mapping[str, int]) -> str:
+    """Return how many tasks stand how, in one line, the open ones first; empty when there are none."""
+    names = [str(state) for state in State if by_status.get(str(state))]
+    return ", ".join(f"{by_status[name]} {_CALLED.get(name, name)}" for name in names)
 
 
 def news(records: Iterable[Mapping[str, Any]], last: str | None) -> list[Mapping[str, Any]]:

@@ -21,7 +21,7 @@ from coordinator.trail import Trail, record_json, root_in_force
 from coordinator.up import minds
 from coordinator.up.family import Family, Program
 from coordinator.up.minds import Mind
-from coordinator.up.story import Story, news
+from coordinator.up.story import Story, news, standing
 
 #: How long a hub may take to be ready, in seconds.
 READY_WITHIN_S = 120.0
@@ -53,13 +53,17 @@ class Wanted:
 
 @dataclass
 class Together:
-    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL."""
+    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL.
+
+    ``note`` hears how things stand, each time that has changed.
+    """
 
     ground: Ground
     top: Path
     wanted: Wanted
     say: Callable[[str], None]
     show: Callable[[str], object] = lambda address: None
+    note: Callable[[str], None] = lambda text: None
     story: Story = field(default_factory=Story)
     ready: int = 0
     url: str = ""
@@ -74,11 +78,13 @@ class Together:
         """Start everything, tell what happens until ``stop``, and end it. Raises NotUp, NoRuntime."""
         try:
             await self._hub()
+            self.note("")
             for mind in await asyncio.to_thread(self._minds):
                 if stop.is_set():
                     return
                 await self._mind(mind)
             last = read_ref(self.ground.repo, STATE_REF)
+            self.note("")
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
             await asyncio.to_thread(self.show, f"{self.url}/dashboard")
@@ -102,6 +108,7 @@ class Together:
             return
         listen = f"127.0.0.1:{_port(self.wanted.port)}"  # a hub that is started again must be found at the same place
         argv = (sys.executable, "-m", "coordinator", "hub", "--repo", str(self.top), "--listen", listen)
+        self.note("the hub starts ...")
         self._family.start(Program("hub", argv, self.top, heard=lambda line: None))
         gone = asyncio.create_task(self._family.ended("hub"))
         try:
@@ -145,6 +152,7 @@ class Together:
         minds.write(mind, token, self.url, self.top)
         if self.wanted.check or not minds.was_checked(mind):
             self.say(f"{mind.agent}: checking ({mind.runtime}, {mind.profile}), it does one small task ...")
+            self.note(f"{mind.agent} does its small task ...")
             complaint = await self._complaint(mind)
             if complaint is not None:
                 self.say(f"{mind.agent} cannot work: {complaint}")
@@ -207,6 +215,7 @@ class Together:
 
     async def _tell(self, stop: asyncio.Event, last: str | None) -> None:
         """Say each change that the hub makes durable, until ``stop``."""
+        self.note(await asyncio.to_thread(self._standing))
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
@@ -214,6 +223,7 @@ class Together:
                 tip = read_ref(self.ground.repo, STATE_REF)
                 if tip is not None and tip != last:
                     await self._tell_from(last)
+                    self.note(await asyncio.to_thread(self._standing))
                     last = tip
             if stop.is_set():
                 return
@@ -225,6 +235,11 @@ class Together:
             line = self.story.tell(record, task)
             if line is not None:
                 self.say(line)
+
+    def _standing(self) -> str:
+        with contextlib.suppress(HubUnreachable, TokenRefused):
+            return standing(self._client().get("/api/status").get("by_status", {}))
+        return ""
 
     def _records(self, last: str | None) -> list[Any]:
         trail = Trail(self.ground.repo, STATE_REF, root_in_force(self.ground.repo) or ".")

@@ -157,7 +157,7 @@ class Port:
 
     async def _page(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
         """Let Flask answer a request that is there as a whole."""
-        with self._intake.room(str((scope.get("client") or ("",))[0])) as room:
+        with self._intake.room(callers.address(scope)) as room:
             try:
                 body = await room.body(scope, receive)
                 check_kind(scope, body)

@@ -52,6 +52,11 @@ class Gate:
         return any(_place(page) == _place(_split(one)) for one in ours)
 
 
+def address(scope: Scope) -> str:
+    """Return where a request comes from, "" when that is not known."""
+    return str((scope.get("client") or ("",))[0])
+
+
 def behind_proxy(scope: Scope) -> Scope:
     """Return the scope of a request that a proxy hands on: the client is whom the proxy itself has seen."""
     said = header(scope, b"x-forwarded-for", last=True) or ""

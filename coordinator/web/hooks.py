@@ -9,11 +9,14 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from coordinator.web.answers import Receive, Scope, Transmit, say_json
-from coordinator.web.callers import header
+from coordinator.web.auth import digest
+from coordinator.web.callers import address, header
 from coordinator.web.intake import BODY_WITHIN, Gone, Turned, announced_bytes, parts_of, turn_away
+from coordinator.web.limits import Failures
 
 _log = logging.getLogger("agentcom.hooks")
 
@@ -38,6 +41,7 @@ class PushHooks:
         self._look = look
         self._again = False
         self._looking: asyncio.Task[None] | None = None
+        self._wrong = Failures()
         self._said_at: dict[str, float] = {}
 
     async def serve(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
@@ -52,6 +56,9 @@ class PushHooks:
                 raise Turned(404, "not_found", "no secret for push hooks is set here")
             if not await _proven(scope, receive, secret.encode()):
                 self._say(_WRONG)
+                wait = self._wrong.over(address(scope), _tried(scope), asyncio.get_running_loop().time())
+                if wait:
+                    raise Turned(429, "rate_limited", "too many wrong signatures", math.ceil(wait))
                 raise Turned(401, "unauthorized", "sign the body with the hub's secret for push hooks")
         except Turned as turned:
             await turn_away(turned, receive, transmit)
@@ -85,6 +92,11 @@ class PushHooks:
         if now - self._said_at.get(line, -SAID_EVERY) >= SAID_EVERY:
             self._said_at[line] = now
             _log.warning("%s", line)
+
+
+def _tried(scope: Scope) -> str:
+    """Return the stored form of what was shown as proof."""
+    return digest("\n".join(header(scope, name) or "" for name in (_SHOWN, *(name for name, _ in _SIGNED))))
 
 
 async def _proven(scope: Scope, receive: Receive, secret: bytes) -> bool:

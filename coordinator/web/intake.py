@@ -29,10 +29,10 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class Turned(Exception):
-    """The body is not read on; ``error`` and ``hint`` are the answer."""
+    """The body is not read on; ``error`` and ``hint`` are the answer, ``again`` the seconds to wait, 0 if none."""
 
-    def __init__(self, status: int, error: str, hint: str) -> None:
-        self.status, self.error, self.hint = status, error, hint
+    def __init__(self, status: int, error: str, hint: str, again: int = 0) -> None:
+        self.status, self.error, self.hint, self.again = status, error, hint, again
         super().__init__(error)
 
 
@@ -62,7 +62,7 @@ class Intake:
     def take(self, address: str, size: int) -> None:
         """Take room for so many bytes. Raises Turned when there is none."""
         if self._held_in_all + size > HELD_BYTES or self._held[address] + size > HELD_OF_ONE:
-            raise Turned(503, "unavailable", "too much is being said at the same time; try again")
+            raise Turned(503, "unavailable", "too much is being said at the same time; try again", 1)
         self._held_in_all += size
         self._held[address] += size
 
@@ -144,7 +144,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 async def turn_away(turned: Turned, receive: Receive, transmit: Transmit) -> None:
     """Answer somebody who may not go on, and end the connection once the answer had time to be read."""
-    retry = ((b"retry-after", b"1"),) if turned.status == 503 else ()
+    retry = ((b"retry-after", str(turned.again).encode()),) if turned.again else ()
     headers, body = packed({"error": turned.error, "hint": turned.hint}, (*retry, *CLOSE))
     await transmit({"type": "http.response.start", "status": turned.status, "headers": headers})
     await transmit({"type": "http.response.body", "body": body, "more_body": True})

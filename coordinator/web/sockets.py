@@ -20,6 +20,7 @@ from coordinator.core.agent import Agent, Session
 from coordinator.core.events import Connected, Disconnected, Happening, Message, Said
 from coordinator.core.timers import Now
 from coordinator.web.auth import Doorkeeper, Refused, bearer_token, digest
+from coordinator.web.callers import address
 from coordinator.web.limits import Rate, Violations, frame_rate, limited
 from coordinator.web.presence import Line
 from coordinator.web.threshold import Threshold
@@ -215,7 +216,7 @@ class Sessions:
             self.closes[cut.code] += 1
             if line is not None:
                 self._drop(line)
-            if cut.refused is None or await self._threshold.hold(_address(scope), cut.refused, receive):
+            if cut.refused is None or await self._threshold.hold(address(scope), cut.refused, receive):
                 await _part(transmit, cut)
         except _Gone:
             pass
@@ -244,7 +245,7 @@ class Sessions:
             error = frames.Error(error=refused.code, detail=refused.detail)
             raise Cut(frames.CLOSE_UNAUTHORIZED, refused.code, error, refused=frame.agent_id) from None
         self._refuse_second(agent.id, frame.instance_id)
-        await self._threshold.admit(_address(scope), agent.id)
+        await self._threshold.admit(address(scope), agent.id)
         await self._make_room(agent.id, frame.instance_id)
         now = self._desk.now().wall
         session = session_of(frame, secrets.token_hex(8), now)
@@ -398,11 +399,6 @@ async def _text(receive: Receive) -> str:
 def _size(text: str) -> int:
     """Return how many bytes a frame takes on the wire."""
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else ""
 
 
 def _bearer(scope: Scope) -> str | None:

@@ -330,11 +330,15 @@ def run(argv: Sequence[str]) -> int:
     except OSError as error:
         where = f"{_shown(str(error.filename))}: " if error.filename else ""
         return _refuse(f"{where}{error.strerror}: mend that, then try again", EXIT_FAILED, as_json)
-    if as_json:
-        _print_json({"ok": said.code == 0, **said.value})
-    else:
-        for line in said.lines:
-            print(_clean(line))
+    try:
+        if as_json:
+            _print_json({"ok": said.code == 0, **said.value})
+        else:
+            print("".join(f"{_clean(line)}\n" for line in said.lines), end="")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # who reads has seen enough; the interpreter must not find the pipe broken once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return said.code
 
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from sidecar.gitflow.risk import TIERS
 from sidecar.gitflow.values import FileChange, Report, Task
 
 #: Longest part of a title that comes from the task, in characters; forges take 256 in all.
@@ -17,6 +18,7 @@ TITLE_CHARS = 160
 BODY_CHARS = 60_000
 #: Longest why, summary and account of tests, in characters each.
 PART_CHARS = 12_000
+PRIORITIES = ("urgent", "high", "normal", "low")
 #: So many files are listed with their lines.
 FILES_LISTED = 30
 
@@ -87,6 +89,12 @@ def merged(old: str, new: str) -> str:
 def labels(agent: str, priority: str, tier: str) -> tuple[str, ...]:
     """Return the labels of a pull request."""
     return (f"agent:{agent}", f"priority:{priority}", f"risk:{tier}")
+
+
+def outdated_labels(priority: str, tier: str) -> frozenset[str]:
+    """Return what ``labels`` gives for other priorities and risks: taken away when a pull request has it."""
+    known = {f"priority:{name}" for name in PRIORITIES} | {f"risk:{name}" for name in TIERS}
+    return frozenset(known - {f"priority:{priority}", f"risk:{tier}"})
 
 
 def diff_stat(changes: Sequence[FileChange]) -> str:

@@ -30,6 +30,7 @@ _NO_RIGHTS = re.compile(
     r"access denied|insufficient permission|terminal prompts disabled|not allowed|unauthorized",
     re.IGNORECASE,
 )
+_NOT_SPOKEN = re.compile(r"transport '(\S+)' not allowed")
 _WHERE = ("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
 #: What a git operation leaves in the git directory while it waits for somebody.
 _UNDER_WAY = {
@@ -127,15 +128,18 @@ def find(directory: Path, environment: Mapping[str, str] | None = None) -> Repos
             ) from None
         raise NoWorkplace(f"{directory.absolute()} cannot be used as a repository: {words(error)}") from None
     pairs = configuration(top)
-    urls = {key.split(".", 1)[1].rpartition(".")[0]: value for key, value in pairs if key.startswith("remote.")}
+    urls = {key.split(".", 1)[1].rpartition(".")[0]: value for key, value, _ in pairs if key.startswith("remote.")}
     return Repository(top, Path(git_dir), Path(common_dir), reading.read(pairs, environment), urls, environment)
 
 
-def configuration(top: Path) -> list[tuple[str, str]]:
-    """Return what git configuration says to us, and the addresses of remotes, lowest file first."""
-    out = git("config", "-z", "--get-regexp", rf"^({SECTION}\.|remote\..*\.url$)", cwd=top, check=False)
-    pairs = (item.decode("utf-8", "surrogateescape").partition("\n") for item in out.split(b"\0") if item)
-    return [(key, value) for key, _, value in pairs]
+def configuration(top: Path) -> list[tuple[str, str, str]]:
+    """Return what git configuration says to us, and the addresses of remotes: key, value, file; lowest file first."""
+    out = git(
+        "config", "-z", "--show-origin", "--get-regexp", rf"^({SECTION}\.|remote\..*\.url$)", cwd=top, check=False
+    )
+    words = out.decode("utf-8", "surrogateescape").split("\0")
+    pairs = (item.partition("\n") for item in words[1::2])
+    return [(key, value, file.removeprefix("file:")) for file, (key, _, value) in zip(words[::2], pairs, strict=False)]
 
 
 def under_way(git_dir: Path) -> str:
@@ -171,9 +175,13 @@ def words(error: GitError) -> str:
     return shown("; ".join(dict.fromkeys(said))) or "nothing"
 
 
-def remote_error(error: GitError, what: str) -> Unreachable | NotAllowed:
+def remote_error(error: GitError, what: str) -> Unreachable | NotAllowed | Misconfigured:
     """Name by its remedy what went wrong with a remote; ``what`` says what did not happen."""
     said = words(error)
+    if (scheme := _NOT_SPOKEN.search(error.stderr)) is not None:
+        return Misconfigured(
+            f"{what}: {scheme[1]}:// is not spoken here: `git remote set-url` with an https or ssh address, or a path"
+        )
     if _NO_RIGHTS.search(error.stderr):
         return NotAllowed(f"{what}: the remote refuses: {said}; check your key, token or rights there")
     return Unreachable(f"{what}: the remote does not answer: {said}; try again when it does")

@@ -183,6 +183,7 @@ def _ask(
         branch=record.branch,
         base=record.base,
         labels=prose.labels(record.agent, task.priority, done.risk),
+        outdated=prose.outdated_labels(task.priority, done.risk),
         reviewers=repo.settings.reviewers,
         draft=repo.settings.draft if draft is None else draft,
     )

@@ -174,17 +174,19 @@ class PullRequest:
     body: str = ""
     draft: bool = False
     commit: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A pull request as it should be."""
+    """A pull request as it should be; ``outdated`` are labels that an earlier submission may have given it."""
 
     title: str
     body: str
     branch: str
     base: str
     labels: tuple[str, ...] = ()
+    outdated: frozenset[str] = frozenset()
     reviewers: tuple[str, ...] = ()
     draft: bool = False
 

@@ -18,6 +18,7 @@ import requests
 from support import fakesystemctl
 from support.hubprocess import HubProcess
 from support.repo import Clone, git_env, make_repo
+from support.screens import AGENTCOM, on_screen
 
 from coordinator.reading import HubClient
 from coordinator.services.values import mark_of
@@ -91,6 +92,15 @@ def test_an_agent_is_added_by_an_address_in_two_calls_and_does_its_task(room: Ro
     assert said["dashboard"] == f"{room.hub.url}/dashboard/agent/new"
     assert requests.get(said["dashboard"], timeout=10).status_code == 200
     assert room.hub.client.get("/api/tasks")["count"] == 1
+
+
+def test_on_a_terminal_each_step_shows_that_it_goes_on_and_leaves_one_line(room: Room) -> None:
+    env = {"HOME": str(room.home), "XDG_CONFIG_HOME": str(room.home / "config"), "AGENTCOM_TOKEN": room.hub.token}
+    words = ("agent", "add", "new", "--runtime", "fake", "--dir", str(room.home / "new"), "--hub", room.hub.url)
+    seen = on_screen((*AGENTCOM, *words), 60, room.home, env)
+    assert seen.code == 0, seen.text
+    assert "[7/8] wake round trip: the agent does a small task ..." in seen.text
+    assert [line[:5] for line in seen.left if line.startswith("[")] == [f"[{step}/8]" for step in range(1, 9)]
 
 
 def until_state(room: Room, other_than: str) -> None:

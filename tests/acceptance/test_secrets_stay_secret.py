@@ -23,6 +23,7 @@ from coordinator.web.auth import digest
 pytestmark = pytest.mark.slow
 
 PASSWORD = "canaryPASSw0rdOfTheRemote"
+FORGE = "canaryTokenOfTheForge"
 BACKLOG = "# Backlog\n\n## Ready\n\n- [ ] one\n"
 #: Where secrets belong, under the git directory.
 THEIR_PLACES = ("admin.token", "hook.secret", "config")
@@ -89,6 +90,7 @@ def everything(clone: Clone) -> Iterator[tuple[str, bytes]]:
 
 def test_no_log_answer_commit_or_database_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AGENTCOM_HOOK_SECRET", raising=False)
+    monkeypatch.setenv("GITHUB_TOKEN", FORGE)
     agent, wrong = new_token(), new_token()
     bare = make_bare(tmp_path / "remote.git")
     person = make_repo(
@@ -112,6 +114,7 @@ def test_no_log_answer_commit_or_database_holds_a_secret(tmp_path: Path, monkeyp
         "agent": agent,
         "wrong": wrong,
         "remote": PASSWORD,
+        "forge": FORGE,
     }
     answers: list[bytes] = []
     hub = HubProcess(tmp_path / "hub").start()

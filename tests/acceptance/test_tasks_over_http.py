@@ -94,6 +94,23 @@ def test_the_commands_make_change_and_judge_tasks_without_a_clone(person: Elsewh
     assert person.done("task", "cancel", "t-line")["what"] == "cancelled", "a word is no edit"
 
 
+def test_what_an_agent_proposes_is_shown_and_confirmed_at_a_hub_elsewhere(hub: HubProcess, tmp_path: Path) -> None:
+    person, agent = Elsewhere(tmp_path / "bob", hub, "ac_bob"), Elsewhere(tmp_path / "ada", hub, "ac_ada")
+    assert person.type("confirm") == (0, "nothing is held\n")
+    proposed = agent.done("task", "new", "Sweep $(touch pwned)")["id"]
+    code, said = agent.type("confirm")
+    assert (code, "1 proposed by an agent" in said) == (77, True), said
+    shown = person.done("confirm", "--show")
+    assert [batch["ids"] for batch in shown["held"]] == [[proposed]]
+    assert "agentcom confirm --hub" in person.type("confirm", "--show")[1]
+    assert person.task(proposed)["why"]["code"] == "held"
+    assert person.done("confirm")["confirmed"] == [shown["held"][0]["commit"]]
+    assert (person.task(proposed)["why"] or {}).get("code") != "held"
+    assert person.type("confirm") == (0, "nothing is held\n")
+    code, said = person.type("confirm", "--push")
+    assert (code, said) == (64, "agentcom: --push and --hub exclude one another: nothing is committed here\n")
+
+
 def test_a_line_is_added_at_a_hub_elsewhere_with_all_that_it_says(person: Elsewhere) -> None:
     made = person.done("add", "**Sing** - loudly #music !high needs:voice timeout:5m")["id"]
     shown = person.task(made)

@@ -1,5 +1,6 @@
 """Commands as a person types them, in this process, over a real repository and nothing of the machine's git set-up."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from support.repo import Clone, make_repo
 
 
 @pytest.fixture(autouse=True)
-def no_machine_git_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the machine's git configuration, identity, hub and editor out of every test."""
+def no_machine_git_config(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the machine's git configuration, identity, hub and editor out of every test, and texts that are kept in."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("kept")))
     for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AGENTCOM_HUB", "AGENTCOM_TOKEN", "VISUAL", "EDITOR"):

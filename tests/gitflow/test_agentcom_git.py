@@ -15,6 +15,8 @@ from sidecar.gitflow import command as commands
 from sidecar.gitflow import hooktext, settings
 from sidecar.gitflow.values import FlowError
 
+pytestmark = pytest.mark.slow
+
 
 def begun(place: Place, *argv: str, task: str = TASK_JSON) -> Clone:
     ended = command(place.clone.path, "start-task", "--task", "-", "--json", *argv, stdin=task)
@@ -61,6 +63,23 @@ def test_start_says_where_to_go_and_from_what(place: Place) -> None:
     folder = place.clone.path.with_name("höme clone-worktrees") / BRANCH
     assert f"cd '{folder}'" in ended.out
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_reader_that_has_seen_enough_changes_nothing(place: Place) -> None:
+    place.start()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sidecar.gitflow.command", "status", "--all"],
+        cwd=place.clone.path,
+        env=git_env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
 
 
 def test_a_task_is_found_in_the_packet_of_the_sidecar(place: Place, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Submitting with a forge behind the remote: the pull request is opened, kept up to date, and never loses a push."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -254,10 +255,17 @@ def test_an_address_to_which_no_token_is_sent_is_said(place: Place, api: str, mo
         submit(place.work().path)
 
 
+def by_gh(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave gh as the only way to the forge."""
+    monkeypatch.delenv("GITHUB_TOKEN")
+    monkeypatch.delenv("AGENTCOM_GITHUB_API")
+    place.clone.git("config", "agentcom-git.forge", "github")
+
+
 def test_without_a_token_gh_opens_the_pull_request(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("GITHUB_TOKEN")
+    by_gh(place, monkeypatch)
     folder = fake_gh(tmp_path / "bin", place.forge)
     monkeypatch.setenv("PATH", f"{folder}:{git_env()['PATH']}")
     work = place.work()
@@ -273,10 +281,46 @@ def test_without_a_token_gh_opens_the_pull_request(
     assert place.tip() == work.head()
 
 
-def test_gh_without_network_leaves_the_push_standing(
+def test_gh_is_asked_about_the_host_of_the_api_that_is_set(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GITHUB_TOKEN")
+    monkeypatch.setenv("AGENTCOM_GITHUB_API", "https://forge.example.org/api/v3")
+    folder = fake_gh(tmp_path / "bin", place.forge, host="forge.example.org")
+    monkeypatch.setenv("PATH", f"{folder}:{git_env()['PATH']}")
+    assert submit(place.work().path).created
+
+
+@pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed (Debian: apt-get install gh)")
+def test_the_real_gh_opens_the_pull_request_through_its_unix_socket(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_gh(place, monkeypatch)
+    config = tmp_path / "gh"
+    config.mkdir()
+    (config / "config.yml").write_text(f"http_unix_socket: {tmp_path}/forge.sock\n")
+    (config / "hosts.yml").write_text(f"github.com:\n    oauth_token: {place.forge.token}\n    user: ada\n")
+    monkeypatch.setenv("GH_CONFIG_DIR", str(config))
+    with forge_over(place.forge.origin, socket=tmp_path / "forge.sock") as there:
+        work = place.work()
+        first = submit(work.path, task=TASK)
+        work.commit({f"f{number}.txt": "8\n" for number in range(12)})
+        again = submit(work.path, task=TASK)
+        assert (first.created, again.created, len(there.pulls)) == (True, False, 1)
+        assert there.labels[1] == ["agent:loash", "priority:high", "risk:medium"]
+        there.fails = lambda _question: (404, {"message": "Not Found"}, {})
+        work.commit({"nine.txt": "9\n"})
+        with pytest.raises(NotAllowed, match=r"is pushed, but .* shows no ada/app"):
+            submit(work.path)
+    with pytest.raises(Unreachable, match=r"is pushed, but .*gh says: .*try again"):
+        submit(work.path)
+    assert place.tip() == work.head()
+
+
+def test_gh_without_network_leaves_the_push_standing(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_gh(place, monkeypatch)
     folder = fake_gh(tmp_path / "bin", replace(place.forge, url="http://127.0.0.1:9"))
     monkeypatch.setenv("PATH", f"{folder}:{git_env()['PATH']}")
     work = place.work()
@@ -288,7 +332,7 @@ def test_gh_without_network_leaves_the_push_standing(
 def test_without_a_token_and_without_a_login_the_branch_is_pushed_and_the_text_says_what_to_set(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("GITHUB_TOKEN")
+    by_gh(place, monkeypatch)
     folder = fake_gh(tmp_path / "bin", place.forge, logged_in=False)
     monkeypatch.setenv("PATH", f"{folder}:{git_env()['PATH']}")
     work = place.work()
@@ -300,6 +344,26 @@ def test_without_a_token_and_without_a_login_the_branch_is_pushed_and_the_text_s
     assert BRANCH in done.request
 
 
+def test_a_label_of_another_risk_goes_and_those_of_people_stay(place: Place) -> None:
+    work = place.work()
+    submit(work.path, task=TASK)
+    place.forge.labels[1] += ["risk:accepted", "bug", "priority:p0"]
+    work.commit({f"f{number}.txt": "8\n" for number in range(12)})
+    done = submit(work.path, task=replace(TASK, priority="low"))
+    assert (done.risk, done.remarks) == ("medium", ())
+    assert sorted(place.forge.labels[1]) == [
+        *("agent:loash", "bug", "priority:low", "priority:p0", "risk:accepted", "risk:medium"),
+    ]
+
+
+def test_teams_are_asked_for_a_review_as_teams(place: Place) -> None:
+    for reviewer in ("grace", "ada/core"):
+        place.clone.git("config", "--add", "agentcom-git.reviewer", reviewer)
+    assert submit(place.work().path).remarks == ()
+    (question,) = [one for one in place.forge.questions if one.path.endswith("requested_reviewers")]
+    assert question.body == {"reviewers": ["grace"], "team_reviewers": ["core"]}
+
+
 def test_checks_are_told_as_one_word(place: Place) -> None:
     from sidecar.gitflow.forge.github import GitHub, by_http
 
@@ -309,3 +373,9 @@ def test_checks_are_told_as_one_word(place: Place) -> None:
         place.forge.runs = [{"conclusion": conclusion} for conclusion in conclusions]
         words.append(forge.checks("c" * 40))
     assert words == ["", "success", "pending", "failure"]
+    place.forge.runs = [{"conclusion": "success"}]
+    words = []
+    for state in ("success", "pending", "error"):
+        place.forge.statuses = [{"state": "success"}, {"state": state}]
+        words.append(forge.checks("c" * 40))
+    assert words == ["success", "pending", "failure"]

@@ -1,4 +1,4 @@
-"""Ten agents, thirty tasks, one origin, and a main that moves before every step; commands that are killed."""
+"""Ten agents, thirty tasks, one forge, and a main that moves before every step; commands that are killed."""
 
 import json
 import subprocess
@@ -8,19 +8,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.gitplace import BRANCH, TASK_JSON, Place, command
+from support.certs import make_cert
+from support.fakeforge import FakeForge, forge_over
+from support.gitplace import BRANCH, TASK_JSON, Ended, Place, command
 from support.repo import Clone, git_env
 
 AGENTS, TASKS = 10, 3
 
 
 class Crowd:
-    """Agents on two clones of one origin; every step of one is preceded by a move of main."""
+    """Agents on two clones of one project of a forge; every step of one is preceded by a move of main."""
 
-    def __init__(self, place: Place, folder: Path) -> None:
-        self.place = place
+    def __init__(self, place: Place, folder: Path, forge: FakeForge) -> None:
+        self.place, self.forge = place, forge
+        self.environment = {
+            "AGENTCOM_GITHUB_API": forge.url,
+            "GITHUB_TOKEN": forge.token,
+            "GIT_SSL_CAINFO": str(folder / "hub.pem"),
+            "SSL_CERT_FILE": str(folder / "hub.pem"),
+        }
         place.other.git("clone", "--quiet", str(place.origin), str(folder / "second clone"))
         self.clones = (place.clone, Clone(folder / "second clone"))
+        for clone in self.clones:
+            clone.git("remote", "set-url", "origin", f"{forge.url}/{forge.project}.git")
         self._lock = threading.Lock()
         self._moves = 0
 
@@ -36,22 +46,40 @@ class Crowd:
         for task in range(TASKS):
             spec = json.dumps({"task_id": f"t-{number}-{task}", "title": f"Write file {number} {task}"})
             self.move()
-            begun = command(clone.path, "start-task", "--task", "-", "--agent", agent, "--json", stdin=spec)
+            begun = self.type(clone.path, "start-task", "--task", "-", "--agent", agent, "--json", stdin=spec)
             assert begun.code == 0, begun
             work = Clone(Path(begun.json["path"]))
             work.commit({f"file-{number}-{task}.txt": "mine\n"}, "Write it")
             self.move()
-            done = command(work.path, "submit", "--rebase", "--json")
+            done = self.type(work.path, "submit", "--rebase", "--json")
             assert done.code == 0, done
             branches.append(done.json["branch"])
         return branches
 
+    def type(self, at: Path, *words: str, stdin: str = "") -> Ended:
+        return command(at, *words, stdin=stdin, env=self.environment)
+
 
 @pytest.mark.slow
-def test_thirty_branches_no_lost_commit_no_stale_diff_and_no_leftover(place: Place, tmp_path: Path) -> None:
-    crowd = Crowd(place, tmp_path)
+def test_thirty_branches_thirty_pull_requests_no_lost_commit_no_stale_diff_and_no_leftover(
+    place: Place, tmp_path: Path
+) -> None:
+    with forge_over(place.origin, tls=make_cert(tmp_path)) as forge:
+        _thirty_tasks(Crowd(place, tmp_path, forge))
+
+
+def _thirty_tasks(crowd: Crowd) -> None:
+    place, forge = crowd.place, crowd.forge
     with ThreadPoolExecutor(AGENTS) as pool:
         branches = [branch for done in pool.map(crowd.work, range(AGENTS)) for branch in done]
+    assert sorted(pull["head"]["ref"] for pull in forge.pulls.values()) == sorted(branches)
+    for number, pull in forge.pulls.items():
+        agent, task = pull["head"]["ref"].removeprefix("agent-").partition("/t-")[::2]
+        assert pull["title"] == f"Write file {agent} {task.split('-')[1]} (t-{'-'.join(task.split('-')[:2])})"
+        assert (pull["base"]["ref"], forge.labels[number]) == (
+            "main",
+            [f"agent:agent-{agent}", "priority:normal", "risk:low"],
+        )
     place.other.git("fetch", "--quiet", "origin")
     there = place.other.git(
         "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin/agent-*/*"
@@ -65,13 +93,15 @@ def test_thirty_branches_no_lost_commit_no_stale_diff_and_no_leftover(place: Pla
         assert place.other.git("rev-list", "--count", f"{base}..origin/{branch}") == "1"
         assert place.other.git("diff", "--name-only", base, f"origin/{branch}") == file
     for clone in crowd.clones:
-        for one in command(clone.path, "status", "--all", "--json").json["tasks"]:
+        for one in crowd.type(clone.path, "status", "--all", "--json").json["tasks"]:
             assert one["state"] == "pushed"
             assert Clone(Path(one["path"])).git("status", "--porcelain", "--ignored") == ""
     place.other.git("merge", "--quiet", "-m", "all", *(f"origin/{branch}" for branch in branches))
     place.other.git("push", "--quiet", "origin", "main")
+    for number in forge.pulls:
+        forge.merge(number, place.other.head())
     for clone in crowd.clones:
-        pruned = command(clone.path, "prune", "--remote", "--json").json
+        pruned = crowd.type(clone.path, "prune", "--remote", "--json").json
         assert (len(pruned["removed"]), pruned["kept"], pruned["remarks"]) == (AGENTS * TASKS // 2, [], [])
         assert len(clone.git("worktree", "list").splitlines()) == 1
         assert clone.git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads") == "main"

@@ -11,6 +11,7 @@ import pytest
 
 from coordinator.wire.frames import FailureClass
 from sidecar import config
+from sidecar.folder import Folder
 from sidecar.outcome import read_result
 from sidecar.relay import Relay
 from sidecar.report import CLASSES, Refused, run
@@ -52,6 +53,32 @@ def test_show_prints_the_task_and_what_has_changed_since(folder, report):
     assert said.startswith("# AgentCom task t-1")
     assert "answer: the left one" in said
     assert '"title": "Sweep it twice"' in said
+
+
+def test_a_change_kept_by_a_sidecar_that_died_then_is_a_file_for_the_agent_after_the_next(folder):
+    spool = Spool(folder)
+    spool.update(ANSWER)
+    spool.update({"type": "task_updated", "task_id": "t-1", "generation": 1, "title": "Sweep it twice"})
+    newest = Folder(folder).spell_updates(spool.updates())
+    assert newest == folder / "updates/0002.md"
+    assert "Sweep it twice" in newest.read_text()
+    assert "the left one" in (folder / "updates/0001.md").read_text()
+    (folder / "updates/0001.md").write_text("read and noted")
+    assert Folder(folder).spell_updates(spool.updates()) == newest
+    assert (folder / "updates/0001.md").read_text() == "read and noted"
+
+
+def test_a_reader_that_has_seen_enough_is_no_reason_to_say_that_nothing_was_reported(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sidecar.report", "done", "swept"],
+        env={**os.environ, "AGENTCOM_TASK_FILE": str(folder / "task.md")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == (b"", 0)
+    process.stderr.close()
+    assert isinstance(outcome(folder), Success)
 
 
 def test_started_leaves_the_mark_that_confirms_a_wake(folder, report):

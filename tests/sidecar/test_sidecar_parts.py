@@ -102,6 +102,28 @@ def test_only_the_word_success_is_success(data):
     assert isinstance(read_result(data), Failure)
 
 
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        (
+            {"status": "done", "summary": "written"},
+            """the result file says status 'done', which is none of "success", "failed" and "blocked": written""",
+        ),
+        (
+            {"summary": "s"},
+            """the result file says status 'None', which is none of "success", "failed" and "blocked": s""",
+        ),
+        ({"status": "failed"}, "the result file says status 'failed'"),
+        ({"status": "blocked"}, "the result file says status 'blocked'"),
+        ({"status": "failed", "error": "no space"}, "no space"),
+    ],
+)
+def test_a_result_that_is_no_success_says_what_is_wrong_with_it(result: dict[str, str], error: str) -> None:
+    outcome = read_result(json.dumps(result).encode())
+    assert isinstance(outcome, Failure)
+    assert outcome.error == error
+
+
 @pytest.mark.parametrize("value", [1_700_000_000_000, "2023-11-14T22:13:20Z", "2023-11-14T22:13:20"])
 def test_retry_at_is_read_as_milliseconds_or_as_a_date(value):
     outcome = read_result(json.dumps({"status": "failed", "class": "rate_limited", "retry_at": value}).encode())
@@ -123,6 +145,14 @@ def test_colours_are_cleaned_away():
 def test_a_result_too_large_to_send_is_cut_and_says_so():
     outcome = read_result(json.dumps({"status": "success", "summary": "s", "log": "x" * RESULT_BYTES}).encode())
     assert outcome == Success({"status": "success", "truncated": True, "summary": "s"})
+
+
+@pytest.mark.parametrize("retry_at", ["1e400", "-5", "1e300", '"0001-01-01T00:00:00"', "true", "[]"])
+def test_what_is_no_instant_is_no_time_to_try_again(retry_at):
+    said = f'{{"status": "failed", "error": "limit", "class": "rate_limited", "retry_at": {retry_at}}}'
+    outcome = read_result(said.encode())
+    assert isinstance(outcome, Failure)
+    assert (outcome.failure_class, outcome.retry_at) == ("rate_limited", None)
 
 
 # --- queue.json ------------------------------------------------------------------------------------------------------
@@ -244,10 +274,31 @@ def test_keys_of_the_node_sidecar_are_no_mistake(tmp_path):
     ],
 )
 def test_a_wrong_value_is_named_with_file_key_and_remedy(tmp_path, fields, words):
-    with pytest.raises(config_file.ConfigError, match=r"config\.json: ") as error:
+    with pytest.raises(config_file.ConfigError, match=r"config\.json:(\d+:\d+:)? ") as error:
         read(tmp_path, **fields)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("c.yaml", "agent_id: ada\ntoken: t\nhub_url: ws://h\nruntime:\n  name: fake\n  profile: root\n", "6:12"),
+        ("c.yaml", "agent_id: ada\ntoken: t\nhub_ulr: ws://h\n", "3:10"),
+        ("c.json", '{"agent_id": "ada",\n "token": "t", "hub_url": 7}\n', "2:27"),
+    ],
+)
+def test_a_wrong_value_is_named_with_line_and_column(tmp_path, name, text, place):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(config_file.ConfigError) as error:
+        config_file.load(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}:{place}: ")
+
+
+def test_a_config_knows_what_its_file_says_and_what_is_a_default(tmp_path):
+    config = read(tmp_path, log_file="", kill_grace=0, runtime={"name": "fake", "profile": "dev"})
+    assert {"token", "kill_grace", "runtime.name", "runtime.profile"} <= config.given
+    assert not {"log_file", "stop_grace", "state_dir", "runtime.timeout", "runtime.script"} & config.given
 
 
 def test_the_token_is_in_no_repr(tmp_path):

@@ -7,7 +7,9 @@ act on it through methods, programs over HTTP; whoever asks must bring the right
 import hashlib
 import json
 import re
+import ssl
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,10 +18,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from support.repo import Clone
+from coordinator.listening import Tls
+from support.repo import Clone, git_env
 
 TOKEN = "not-a-real-token"
 Json = Any
@@ -53,6 +57,7 @@ class FakeForge:
     comments: dict[int, list[Json]] = field(default_factory=dict)
     said: dict[int, list[Json]] = field(default_factory=dict)
     runs: list[Json] = field(default_factory=list)
+    statuses: list[Json] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     fails: Callable[[Question], tuple[int, Json, dict[str, str]] | None] = lambda _question: None
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -122,10 +127,18 @@ class FakeForge:
             return self._open(body)
         if re.fullmatch(r"/commits/[0-9a-f]+/check-runs", path):
             return 200, {"total_count": len(self.runs), "check_runs": self.runs}
-        match = re.fullmatch(r"/(pulls|issues)/(\d+)(?:/(\w+))?", path)
+        if re.fullmatch(r"/commits/[0-9a-f]+/status", path):
+            return 200, {"state": "pending", "total_count": len(self.statuses), "statuses": self.statuses}
+        match = re.fullmatch(r"/(pulls|issues)/(\d+)(?:/(\w+))?(?:/([^/]+))?", path)
         if match is None or int(match[2]) not in self.pulls:
             return 404, {"message": "Not Found"}
         number = int(match[2])
+        if (method, match[1], match[3]) == ("DELETE", "issues", "labels"):
+            name = unquote(match[4] or "")
+            if name not in self.labels.get(number, []):
+                return 404, {"message": "Label does not exist"}
+            self.labels[number].remove(name)
+            return 200, [{"name": label} for label in self.labels[number]]
         match method, match[1], match[3]:
             case "GET", _, None:
                 return 200, self._shown(number)
@@ -149,7 +162,7 @@ class FakeForge:
             case "POST", "pulls", "requested_reviewers":
                 if "nobody" in body["reviewers"]:
                     return 422, {"message": "Reviews may only be requested from collaborators."}
-                self.asked.setdefault(number, []).extend(body["reviewers"])
+                self.asked.setdefault(number, []).extend([*body["reviewers"], *body.get("team_reviewers", ())])
                 return 201, self._shown(number)
         return 404, {"message": "Not Found"}
 
@@ -185,7 +198,7 @@ class FakeForge:
     def _shown(self, number: int) -> dict[str, Json]:
         pull = self.pulls[number]
         head = {"sha": self._tip(pull["head"]["ref"]), **pull["head"]}
-        return {**pull, "head": head}
+        return {**pull, "head": head, "labels": [{"name": label} for label in self.labels.get(number, [])]}
 
     def _end(self, number: int, **more: Json) -> None:
         pull = self.pulls[number]
@@ -203,15 +216,28 @@ class FakeForge:
         return Clone(self.origin).git(*argv)
 
 
+class _UnixServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[Any, tuple[str, int]]:
+        connection, _ = super().get_request()
+        return connection, ("unix", 0)
+
+
 @contextmanager
-def forge_over(origin: Path, project: str = "ada/app") -> Iterator[FakeForge]:
-    """A forge that listens while the context is open."""
+def forge_over(
+    origin: Path, project: str = "ada/app", *, socket: Path | None = None, tls: Tls | None = None
+) -> Iterator[FakeForge]:
+    """A forge that listens while the context is open, on a port, with or without TLS, or on a Unix socket.
+
+    The repository itself is served under ``fake.url/OWNER/NAME.git``.
+    """
     fake = FakeForge(origin, project)
 
     class Handler(BaseHTTPRequestHandler):
         def _any(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            data = self._body()
+            token = (self.headers.get("Authorization") or "").removeprefix("Bearer ").removeprefix("token ")
             etag = self.headers.get("If-None-Match") or ""
             question = Question(self.command, self.path, token, etag, json.loads(data) if data else None)
             question.status, body, headers = fake.answer(question)
@@ -226,13 +252,64 @@ def forge_over(origin: Path, project: str = "ada/app") -> Iterator[FakeForge]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = _any  # noqa: N815 - the names that the server calls
+        def _git(self) -> None:
+            """Serve the repository over git's smart HTTP, by git's own CGI program."""
+            parts = urlsplit(self.path)
+            environment = {
+                **git_env(),
+                "GIT_PROJECT_ROOT": str(fake.origin),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": parts.path.removeprefix(f"/{project}.git"),
+                "QUERY_STRING": parts.query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type") or "",
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
+                "REMOTE_USER": "somebody",
+                "REMOTE_ADDR": "127.0.0.1",
+            }
+            done = subprocess.run(
+                ["git", "http-backend"], input=self._body(), capture_output=True, env=environment, check=True
+            )
+            head, _, content = done.stdout.partition(b"\r\n\r\n")
+            headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+            self.send_response(int(headers.pop("Status", "200").split()[0]))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
+        def _either(self) -> None:
+            if self.path.startswith(f"/{project}.git/"):
+                self._git()
+            else:
+                self._any()
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _either  # noqa: N815 - the names that the server calls
+
+        def address_string(self) -> str:
+            return "here"
 
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler) if socket is None else _UnixServer(str(socket), Handler)
+    fake.url = "" if socket else f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.cert, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -243,11 +320,13 @@ def forge_over(origin: Path, project: str = "ada/app") -> Iterator[FakeForge]:
         server.server_close()
 
 
-def fake_gh(folder: Path, fake: FakeForge, *, logged_in: bool = True) -> Path:
+def fake_gh(folder: Path, fake: FakeForge, *, logged_in: bool = True, host: str = "github.com") -> Path:
     """Put a ``gh`` into ``folder`` that asks the fake forge with a token of its own; return the folder."""
     folder.mkdir(exist_ok=True)
     program = folder / "gh"
-    program.write_text(_GH.format(python=sys.executable, url=fake.url, token=fake.token, logged_in=logged_in))
+    program.write_text(
+        _GH.format(python=sys.executable, url=fake.url, token=fake.token, logged_in=logged_in, host=host)
+    )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return folder
 
@@ -259,7 +338,7 @@ if argv[:1] == ["auth"]:
     if argv[1] not in ("status", "token") or not {logged_in}:
         sys.exit("You are not logged into any GitHub hosts. To log in, run: gh auth login")
     sys.exit(0)
-assert argv[0] == "api" and argv[argv.index("--hostname") + 1] == "github.com", argv
+assert argv[0] == "api" and argv[argv.index("--hostname") + 1] == {host!r}, argv
 method, path = argv[argv.index("--method") + 1], argv[argv.index("--method") + 2]
 data = sys.stdin.buffer.read() if "--input" in argv else None
 request = urllib.request.Request("{url}" + path, method=method, data=data)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from coordinator.up.story import Story, news
+from coordinator.up.story import Story, news, standing
 
 
 def record(subject: str, event: str, task: str | None = "t-1", commit: str = "c") -> dict[str, Any]:
@@ -71,3 +71,8 @@ def test_nothing_is_told_twice_and_a_task_that_goes_on_counts_once() -> None:
     for status in ("failed", "done"):
         story.tell(record(f"t-1: working -> {status} (a)", status), task(status))
     assert story.end() == "1 done, 0 failed"
+
+
+def test_how_things_stand_is_one_line_in_the_words_of_people() -> None:
+    assert standing({"done": 3, "queued": 2, "in_review": 1, "failed": 0}) == "2 waiting, 1 in review, 3 done"
+    assert standing({}) == ""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from support.doors import Door, open_door, read_answer
 
-from coordinator.web import hooks
+from coordinator.web import hooks, limits
 from coordinator.web.hooks import HOOK_BYTES, PushHooks
 
 SECRET = "It's a Secret to Everybody"
@@ -131,6 +131,22 @@ async def test_a_flood_is_one_look_at_a_time_with_a_pause_between(monkeypatch: p
             while len(pauses) < 2:
                 await real(0.01)
         assert looks.taken == 2
+
+
+async def test_who_guesses_on_and_on_is_told_to_wait_and_a_right_one_still_rings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "WRONG_AT_ONCE", 3)
+    async with hooked() as (door, looks):
+        for number in range(5):
+            wrong = f"X-Gitlab-Token: wrong {number}"
+            answer = await door.ask("POST /hooks/git", BODY, wrong)
+            assert (answer.status, answer.json["error"]) == (
+                (401, "unauthorized") if number < 3 else (429, "rate_limited")
+            )
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await door.ask("POST /hooks/git", BODY, GITHUB)).status == 202
+        await looks.until(1)
 
 
 async def test_a_look_that_fails_does_not_end_looking(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+from urllib.parse import urlsplit
 
+from coordinator.git.address import shown
 from coordinator.git.forge import GITHUB_API, objection, place_of
 from sidecar.gitflow.forge.port import Forge
 from sidecar.gitflow.repository import Repository
@@ -19,16 +21,17 @@ def choose(repo: Repository, remote: str) -> tuple[Forge | None, str]:
         return None, ""
     if project.count("/") != 1:
         raise Misconfigured("which project on the forge? `git config agentcom-git.project OWNER/NAME`")
-    api = settings.api or (GITHUB_API if host == "github.com" else f"https://{host}/api/v3")
+    api = settings.api or (GITHUB_API if host in ("", "github.com") else f"https://{host}/api/v3")
     if (against := objection(api)) is not None:
-        raise Misconfigured(f"git config agentcom-git.api: {api!r}: {against}")
+        raise Misconfigured(f"git config agentcom-git.api: {shown(api)!r}: {against}")
     from sidecar.gitflow.forge import github
 
     if settings.token:
         return github.GitHub(project, github.by_http(api, settings.token)), ""
     gh = shutil.which("gh", path=repo.environment.get("PATH"))
-    if gh is not None and _logged_in(gh, host or "github.com", repo):
-        return github.GitHub(project, github.by_gh(host or "github.com", repo.environment)), ""
+    host = "github.com" if api == GITHUB_API else urlsplit(api).hostname or ""
+    if gh is not None and _logged_in(gh, host, repo):
+        return github.GitHub(project, github.by_gh(host, repo.environment)), ""
     return None, "no pull request was opened: set GITHUB_TOKEN, or log in with `gh auth login`, then submit again"
 
 

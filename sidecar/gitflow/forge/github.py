@@ -13,6 +13,8 @@ from sidecar.gitflow.values import FlowError, Misconfigured, NotAllowed, PullReq
 
 #: How long one question may take, in seconds.
 ANSWER_S = 30.0
+#: How a check run or a commit status ends that stands in the way of a merge.
+_BAD = {"failure", "error", "timed_out", "cancelled", "action_required", "startup_failure"}
 _STATUS = re.compile(rb"HTTP/[\d.]+ (\d{3})")
 
 
@@ -52,28 +54,38 @@ class GitHub:
         return _pull(self._good("PATCH", f"/pulls/{found.number}", body))
 
     def mark(self, found: PullRequest, wanted: Wanted) -> tuple[str, ...]:
-        asked = [("labels", f"/issues/{found.number}/labels", {"labels": list(wanted.labels)})]
-        if wanted.reviewers:
-            body = {"reviewers": list(wanted.reviewers)}
-            asked.append(("reviewers", f"/pulls/{found.number}/requested_reviewers", body))
+        labels = f"/issues/{found.number}/labels"
+        asked: list[tuple[str, str, str, Any]] = [("labels", "POST", labels, {"labels": list(wanted.labels)})]
+        asked += [
+            ("labels", "DELETE", f"{labels}/{urllib.parse.quote(name, safe='')}", None)
+            for name in found.labels
+            if name in wanted.outdated
+        ]
+        people = [name for name in wanted.reviewers if "/" not in name]
+        teams = [name.rpartition("/")[2] for name in wanted.reviewers if "/" in name]
+        if people or teams:
+            body = {"reviewers": people, "team_reviewers": teams}
+            asked.append(("reviewers", "POST", f"/pulls/{found.number}/requested_reviewers", body))
         remarks = []
-        for what, path, body in asked:
-            answer = self._ask("POST", self._path + path, body)
-            if answer.status >= 300:
+        for what, method, path, body in asked:
+            answer = self._ask(method, self._path + path, body)
+            if answer.status >= 300 and (method, answer.status) != ("DELETE", 404):
                 remarks.append(f"the {what} were not set: {answer.said}")
-        return tuple(remarks)
+        return tuple(dict.fromkeys(remarks))
 
     def checks(self, commit: str) -> str:
-        raw = self._good("GET", f"/commits/{commit}/check-runs")
-        runs = raw.get("check_runs") if isinstance(raw, dict) else None
-        states = [run.get("conclusion") or "pending" for run in runs or () if isinstance(run, dict)]
-        if not states:
-            return ""
-        if any(
-            state in ("failure", "timed_out", "cancelled", "action_required", "startup_failure") for state in states
-        ):
+        """Judge by check runs and by commit statuses, the older way that some services still speak."""
+        runs = self._objects(f"/commits/{commit}/check-runs", "check_runs")
+        statuses = self._objects(f"/commits/{commit}/status", "statuses")
+        states = {str(run.get("conclusion") or "pending") for run in runs}
+        states |= {str(status.get("state") or "pending") for status in statuses}
+        if states & _BAD:
             return "failure"
-        return "pending" if "pending" in states else "success"
+        return "pending" if "pending" in states else "success" if states else ""
+
+    def _objects(self, path: str, name: str) -> list[dict[str, Any]]:
+        raw = self._good("GET", f"{path}?per_page=100")
+        return self._list(raw.get(name) if isinstance(raw, dict) else None)
 
     def _good(self, method: str, path: str, body: Any = None) -> Any:
         return self._check(self._ask(method, self._path + path, body))
@@ -141,6 +153,7 @@ def _pull(raw: Any) -> PullRequest:
             body=str(raw.get("body") or ""),
             draft=bool(raw.get("draft")),
             commit=str((raw.get("head") or {}).get("sha") or ""),
+            labels=tuple(str(label["name"]) for label in raw.get("labels") or ()),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise FlowError("the forge's answer is no pull request: is the address of its API right?") from None

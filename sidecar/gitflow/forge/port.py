@@ -21,7 +21,7 @@ class Forge(Protocol):
         ...
 
     def mark(self, found: PullRequest, wanted: Wanted) -> tuple[str, ...]:
-        """Add labels and reviewers; return a line for each that the forge does not take."""
+        """Add labels and reviewers, take outdated labels away; return a line for each thing that the forge refuses."""
         ...
 
     def checks(self, commit: str) -> str:
