@@ -46,7 +46,7 @@ EVERY = 0.25
 PAUSE_FACTOR = 10
 #: So many readers are told of something new at once, and so many in a second.
 AT_ONCE = 5
-A_SECOND = 500
+A_SECOND = 400
 #: A page that must be asked for anew hears of changes no more often than that, in seconds.
 RELOAD = 2.0
 #: How old what the first page says of the time may become, in seconds.
