@@ -1,10 +1,8 @@
-// What the pages do beyond showing: copy a command, let ages go on, follow the stream once the page is there to be seen,
-// say when the connection is lost.
+// What the pages do beyond showing: copy a command, let ages go on, say when the connection is lost.
 (() => {
   "use strict";
   const root = document.documentElement;
   root.classList.add("live");
-  const others = document.currentScript.dataset.then.split(" ");
 
   // --- times: the server's clock counts, not this one's
   const stamp = () => document.querySelector("[data-clock]");
@@ -103,23 +101,6 @@
     heard = Date.now();
   });
   const stream = document.getElementById("stream");
-  const follow = (files) => {
-    if (!files.length) {
-      stream.setAttribute("hx-sse:connect", stream.dataset.connect);
-      htmx.process(stream);
-      return;
-    }
-    const script = document.createElement("script");
-    script.src = files[0];
-    script.onload = () => follow(files.slice(1));
-    script.onerror = () => {
-      lost();
-      script.remove();
-      setTimeout(() => follow(files), 2000);
-    };
-    document.head.append(script);
-  };
-  requestAnimationFrame(() => setTimeout(() => follow(others)));
   document.addEventListener("htmx:error", lost);
   document.addEventListener("htmx:sse:close", () => {
     connection = null;
@@ -130,7 +111,7 @@
       lost();
       heard = Date.now();
       if (connection && connection.reader) connection.reader.cancel();
-      else if (!connection && window.htmx) htmx.process(stream);
+      else if (!connection) htmx.process(stream);
     }
   }, 2000);
 })();
