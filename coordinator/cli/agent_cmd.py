@@ -62,6 +62,16 @@ def command() -> None:
 @click.option("--capabilities", default="", metavar="A,B", help="What it can do; nothing beyond these counts.")
 @click.option("--install", is_flag=True, help="Let the machine run the sidecar as a service.")
 @click.option("--runtime", metavar="NAME", help="Its program (default: claude, codex or gemini, whichever is here).")
+@click.option(
+    "--command", "program", metavar="WORDS", help="What --runtime shell or wake runs, e.g. 'python3 work.py'."
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What the runtime needs, e.g. model=...; repeatable.",
+)
 @click.option("--profile", default="dev", metavar="P", help="What it may do: read, edit, dev or full.")
 @click.option(
     "--dir",
@@ -82,6 +92,8 @@ def add(
     capabilities: str,
     install: bool,
     runtime: str | None,
+    program: str | None,
+    options: tuple[str, ...],
     profile: str,
     folder: Path | None,
     show_token: bool,
@@ -96,7 +108,7 @@ def add(
     """
     words = tuple(word.strip() for word in capabilities.split(",") if word.strip())
     if hub is None and clone is None:
-        if install or runtime or folder or show_token or token_stdin or dry_run:
+        if install or runtime or program or options or folder or show_token or token_stdin or dry_run:
             fail("name --hub URL or --repo CLONE: the other options are for setting up the sidecar", EXIT_USAGE)
         _only_file(agent_id, name, words, as_json=as_json)
         return
@@ -116,6 +128,8 @@ def add(
             clone,
             install,
             runtime,
+            _command_words(program),
+            _key_values(options),
             profile,
             place,
             show_token,
@@ -124,6 +138,31 @@ def add(
             as_json,
         )
     )
+
+
+def _command_words(text: str | None) -> tuple[str, ...]:
+    """Return the words of a command, its program as an absolute path where it is one, or end with one line."""
+    import shlex
+
+    try:
+        words = shlex.split(text or "")
+    except ValueError as error:
+        fail(f"--command {text}: {error}", EXIT_USAGE)
+    if text is not None and not words:
+        fail("--command: names no program", EXIT_USAGE)
+    if words and "/" in words[0]:
+        words[0] = str(Path(words[0]).absolute())
+    return tuple(words)
+
+
+def _key_values(options: tuple[str, ...]) -> dict[str, str]:
+    said = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not key or not equals or not value:
+            fail(f"--option {option}: write KEY=VALUE", EXIT_USAGE)
+        said[key] = value
+    return said
 
 
 def _only_file(agent_id: str, name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
