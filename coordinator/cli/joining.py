@@ -232,7 +232,6 @@ class _Join:
 
     def _room(self) -> None:
         """See that there is room and that files of some size can be written where the sidecar will be."""
-        import os
         import shutil
 
         there = self.w.folder
@@ -242,7 +241,7 @@ class _Join:
             self._stop(f"{there} has {free // 2**20} MiB free, {ROOM // 2**20} are needed: make room or name --dir")
         if self.w.dry_run:
             return
-        probe = self.w.folder / f".probe-{os.getpid()}"
+        probe = self.w.folder / ".probe"  # of one name: what a kill leaves here goes with the next run
         try:
             self.w.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe.write_bytes(bytes(65536))
