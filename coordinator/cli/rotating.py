@@ -263,7 +263,7 @@ class _Rotating:
         else:
             click.echo(f"{self.desk.agent_id} has a new token, in {place}")
         click.echo(self._old(until_ms))
-        if path is None and self.desk.file is None and not steps and self.here is not None:
+        if self.here is not None and not steps:
             click.echo("its service was started again with it")
         for step in steps:
             click.echo(f"next: {step}")
