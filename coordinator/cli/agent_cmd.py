@@ -246,10 +246,11 @@ def list_agents(directory: Path, hub: str | None, as_json: bool) -> None:
     say_origin(picture)
     if not picture.agents:
         click.echo("no agents; add one with `agentcom agent add NAME`")
-    print_table(
+    rows = (
         (a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", ",".join(a["capabilities"]) or "-", agent_flags(a))
         for a in picture.agents
     )
+    print_table(rows, heads=("agent", "state", "task", "capabilities", "flags"))
 
 
 @command.command("show", short_help="Show one agent.")

@@ -67,14 +67,12 @@ class Desk:
     """Where words about one agent are put: its file in this clone, the hub; it ends with one line if neither is."""
 
     def __init__(self, agent_id: str, directory: Path, hub: str | None) -> None:
-        import os
-
         from coordinator.core.task import is_id
-        from coordinator.reading import ground_or_none
+        from coordinator.reading import ground_or_none, hub_named
 
         self.agent_id = agent_id
         self.hub = hub
-        named = hub or os.environ.get("AGENTCOM_HUB")
+        named = hub_named(hub)
         self.ground: Ground | None = (
             ground_or_none(directory.absolute()) if named else open_ground(directory.absolute())
         )
