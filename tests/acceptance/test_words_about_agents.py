@@ -240,3 +240,13 @@ def test_an_agent_with_work_in_hand_is_spared_until_now_is_said_and_nothing_that
     assert not (room.home / "config/systemd/user/agentcom-sidecar-new.service").exists()
     assert room.config("new").exists()
     assert (room.shown("new"), room.hub.client.get(f"/api/tasks/{task}")["status"]) == ({}, "queued")
+
+
+def test_a_removal_that_ended_half_way_is_ended_by_the_next_one(room: Room) -> None:
+    room.installed()
+    room.hub.client.call("DELETE", "/api/agents/new")
+    assert "agentcom-sidecar-new: stopped and removed" in room.ok("remove", "new", "--yes")
+    assert room.service("new") is None
+    assert room.config("new").exists()
+    again = room.run("remove", "new", "--yes")
+    assert (again.returncode, "knows no agent new" in again.stderr) == (1, True)
