@@ -81,6 +81,10 @@ class TokenRefused(Exception):
     """The hub does not accept the token."""
 
 
+class NotAllowed(TokenRefused):
+    """The hub knows the token, and does not let it do that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What is known, and where from: ``as_of`` is a sentence for people, ``live`` whether a hub said it.
@@ -231,7 +235,7 @@ def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Excepti
     """Return what an answer that is no success means, None for something that is not there."""
     if error.code == 403:
         with contextlib.suppress(ValueError, OSError, AttributeError):
-            return TokenRefused(f"{url} does not allow that: {json.load(error).get('hint')}")
+            return NotAllowed(f"{url} does not allow that: {json.load(error).get('hint')}")
     if error.code in (401, 403):
         what = "refuses this token" if token else "asks for a token"
         return TokenRefused(f"{url} {what}: set AGENTCOM_TOKEN to one that it knows")
@@ -285,9 +289,9 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
     return _from_branch(ground, silent, tasks)
 
 
-def from_branch(ground: Ground) -> Picture:
-    """Read the branch of this clone without asking any hub, and without its tasks. Raises StoreError."""
-    return _from_branch(ground, "", Tasks(every=False))
+def from_branch(ground: Ground, tasks: Tasks = Tasks(every=False)) -> Picture:
+    """Read the branch of this clone without asking any hub. Raises StoreError."""
+    return _from_branch(ground, "", tasks)
 
 
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:
@@ -297,12 +301,14 @@ def _seen_from_here(told: Picture, ground: Ground) -> Picture:
     return replace(told, summary={**told.summary, **uncommitted_json(own)}) if own.lines else told
 
 
-def running_hub(ground: Ground | None, hub: str | None) -> HubClient:
+def running_hub(ground: Ground | None, hub: str | None, *, clone_first: bool = False) -> HubClient:
     """Return how to speak with the hub that ``hub`` or AGENTCOM_HUB names, else with that of this clone.
 
-    Raises HubUnreachable when none is known, NoAddress.
+    With ``clone_first`` a hub of this clone that answers wins over AGENTCOM_HUB. Raises HubUnreachable when none is
+    known, NoAddress.
     """
-    if named := hub_named(hub):
+    of_clone = clone_first and hub is None and ground is not None and hub_runs(ground) is not None
+    if not of_clone and (named := hub_named(hub)):
         url = address(named.value)
         return HubClient(url, token_for(url, ground).value)
     local = None if ground is None else ground.place.read_hub()

@@ -11,6 +11,7 @@ from coordinator.core.agent import Agent
 from coordinator.core.machine import State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Task
+from dashboard.snapshot import ways
 
 #: Of a reason that names more tasks or agents, so many are helped with a command.
 NAMED = 3
@@ -61,17 +62,9 @@ def of_task(task: Task) -> list[Remedy]:
 
 def _verdict(task: Task) -> list[Remedy]:
     """Return what a task asks for that waits for a person, or what brings a finished one back."""
-    name = task.id
-    match task.state:
-        case State.BLOCKED:
-            return [Remedy("answer its question", f'agentcom task answer {name} "YOUR ANSWER"')]
-        case State.IN_REVIEW:
-            return [
-                Remedy("take the result", f"agentcom task approve {name}"),
-                Remedy("send it back", f'agentcom task reject {name} --note "WHAT TO CHANGE"'),
-            ]
-        case _:
-            return [Remedy("run it again", f"agentcom task rerun {name}")]
+    if task.state in (State.BLOCKED, State.IN_REVIEW):
+        return [Remedy(meaning, command) for meaning, command in ways(task)]
+    return [Remedy("run it again", f"agentcom task rerun {task.id}")]
 
 
 def _release(name: str) -> Remedy:

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -118,7 +119,8 @@ def _program(config: Config) -> Check:
         return Check("program", False, what, remedy or "make it executable")
     one = config.runtime
     words = one.program or one.definition.argv or one.argv
-    return Check("program", True, f"{words[0]} is there")
+    program = sys.executable if words[0] == "${PYTHON}" else words[0]
+    return Check("program", True, f"{program} is there")
 
 
 def _version(config: Config) -> Check | None:

@@ -51,7 +51,8 @@ EXIT_USAGE = 64
 def cli() -> None:
     """Write what you want into a git repository, and agents do it.
 
-    Start with `agentcom demo`; then `agentcom init`, `agentcom hub` and `agentcom agent add`.
+    Start with `agentcom up` in a project of yours, then `agentcom add "What you want done"` in another terminal.
+    `agentcom demo` shows it in a folder that it throws away.
     """
 
 

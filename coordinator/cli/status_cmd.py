@@ -4,16 +4,19 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table, toned
+from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table, table, toned
 from coordinator.cli.reading_options import hub_option, look, say_origin
+
+if TYPE_CHECKING:
+    from coordinator.yourturn import Turn
 
 #: How many tasks of one kind are listed before "and n more".
 SHOWN = 10
-_IN_HAND = ("assigned", "working", "blocked", "in_review")
+_IN_HAND = ("assigned", "working")
 _BAD_ENDS = ("failed", "rejected")
 _DRAFT = ("task", "lane", "where", "title")
 
@@ -35,6 +38,7 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
         click.echo(toned(one_line(f"READ-ONLY: {picture.summary['read_only']}"), "bad"))
     _remote(picture.summary.get("remote"))
     _agents(picture.agents)
+    _yours(picture.tasks)
     _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner, "who")
     _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason, "why")
     _drafts(picture.summary.get("drafts", ()))
@@ -112,12 +116,19 @@ def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
 
 
 def agent_flags(agent: Mapping[str, Any]) -> str:
-    """Return an agent's flags and, when it is parked, why."""
-    flags = ", ".join(agent["flags"])
-    if not agent["parked_reason"]:
-        return flags
-    cure = "" if agent.get("parked_until") else "; mend it, then start its sidecar again"
-    return f"{flags} ({agent['parked_reason']}{cure})"
+    """Return an agent's flags, each with why it is so and how long, where that is known."""
+    return ", ".join(_flag(flag, agent) for flag in agent["flags"])
+
+
+def _flag(flag: str, agent: Mapping[str, Any]) -> str:
+    if flag == "disabled":
+        return f"disabled ({agent['where']})" if agent.get("where") else flag
+    if flag != "parked" or not agent["parked_reason"]:
+        return flag
+    until = agent.get("parked_until")
+    return (
+        f"parked ({agent['parked_reason']}{f', until {until}' if until else '; mend it, then start its sidecar again'})"
+    )
 
 
 def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any, about: str) -> None:
@@ -130,10 +141,31 @@ def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any, about: str) -> 
         click.echo(f"  and {len(tasks) - SHOWN} more: agentcom task list")
 
 
+def _yours(tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Say which tasks nobody but a person can go on with, each with what to copy."""
+    from coordinator.yourturn import WAITING, turn_of
+
+    yours = [(task, turn) for task in tasks if task["status"] in WAITING and (turn := turn_of(task)) is not None]
+    if not yours:
+        return
+    click.echo("waits for you:")
+    rows = [(t["id"], t["status"], t["title"][:60], f"{_owner(t)}: {turn.what}") for t, turn in yours[:SHOWN]]
+    for line, (_, turn) in zip(table(rows, "  ").splitlines(), yours[:SHOWN], strict=True):
+        click.echo(line)
+        print_ways(turn, "    ")
+    if len(yours) > SHOWN:
+        click.echo(f"  and {len(yours) - SHOWN} more: agentcom task list")
+
+
+def print_ways(turn: "Turn", indent: str = "  ") -> None:
+    """Print each way to go on with a task in a line that ends with what to copy, and is never broken."""
+    click.echo(table([(f"{meaning}:", command) for meaning, command in turn.ways], indent))
+
+
 def _owner(task: Mapping[str, Any]) -> str:
     owner = task["assigned_to"] or task["last_owner"] or ""
     lost = "; orphaned: its line is gone, put it back or `agentcom task cancel ID`" if task["orphaned"] else ""
-    return f"{owner}, attempt {task['attempt']}" + (f": {task['question']}" if task["question"] else "") + lost
+    return f"{owner}, attempt {task['attempt']}{lost}"
 
 
 def _reason(task: Mapping[str, Any]) -> str:

@@ -114,7 +114,7 @@ def _run(together: "Together") -> None:
 
     from coordinator.reading import HubUnreachable, TokenRefused
     from coordinator.up.minds import NoRuntime
-    from coordinator.up.together import NotUp
+    from coordinator.up.together import PATIENCE_S, NotUp
 
     async def up() -> None:
         stop = asyncio.Event()
@@ -125,7 +125,7 @@ def _run(together: "Together") -> None:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            together.say("stopping: agents finish or hand back what they have in hand ...")
+            together.say(f"stopping: agents finish or hand back what they have in hand, within {PATIENCE_S:g} s ...")
         stopping.cancel()
         await running
 
@@ -137,4 +137,5 @@ def _run(together: "Together") -> None:
         fail(str(error), EXIT_FAILED)
     finally:
         together.note("")
-        together.say(together.story.end())
+        for line in together.farewell():
+            together.say(line)

@@ -56,7 +56,12 @@ def command(directory: Path, commit: bool, settle: float | None, push: bool) -> 
     try:
         with WatchLock(ground.repo):
             _stop_on_signals(watch)
-            then = "nothing is committed" if wait is None else f"committed after {wait:g} s without a change"
+            kept = "BACKLOG.md, agentcom.yaml, tasks/ and agents/"
+            then = (
+                "nothing is committed"
+                if wait is None
+                else f"what you save in {kept} is committed {wait:g} s after the last change"
+            )
             screen.say(f"watching {ground.branch} in {top}, {then}; Ctrl-C ends it")
             watch.run()
     except AlreadyWatched as error:

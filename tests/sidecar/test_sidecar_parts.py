@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from coordinator.wire.frames import Context, TaskAssign, TaskComplete, TaskFailed, TaskReleased, to_hub
 from sidecar import config as config_file
+from sidecar import doctor
 from sidecar.client import GiveUp, Lost, Reconnect, Refused, Taken
 from sidecar.core import _fate
 from sidecar.log import _Formatter
@@ -411,3 +413,8 @@ def test_a_token_that_others_can_read_is_remarked_on(tmp_path):
     assert "chmod 600" in (config_file.exposed(path) or "")
     path.chmod(0o600)
     assert config_file.exposed(path) is None
+
+
+def test_the_check_of_a_scripted_agent_names_the_program_and_not_a_variable(tmp_path):
+    check = doctor._program(read(tmp_path, runtime={"name": "fake"}))
+    assert (check.passed, check.text) == (True, f"{sys.executable} is there")
