@@ -1,8 +1,8 @@
 """docs/tutorial.md, followed word for word: every command of the page is run, in its order, and says what is shown.
 
-The page is data. A block ``sh first terminal`` is the one ``agentcom up``; other ``sh`` blocks run in the second
-terminal; a ``text`` block is what the block before it printed, a ``text first terminal`` block holds lines that come
-there next.
+The page for one laptop is followed too, with the scripted agent. The tutorial is data. A block ``sh first terminal`` is
+the one ``agentcom up``; other ``sh`` blocks run in the second terminal; a ``text`` block is what the block before it
+printed, a ``text first terminal`` block holds lines that come there next.
 """
 
 import os
@@ -34,9 +34,8 @@ _VARYING = (
 )
 
 
-def blocks() -> list[tuple[str, str]]:
-    page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
-    return [(match[1], match[2]) for match in _FENCE.finditer(page)]
+def blocks(page: str) -> list[tuple[str, str]]:
+    return [(match[1], match[2]) for match in _FENCE.finditer((ROOT / page).read_text(encoding="utf-8"))]
 
 
 def same(text: str, place: Path) -> str:
@@ -62,11 +61,11 @@ class Reader:
         self.seen: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
 
-    def start(self, command: str) -> None:
+    def start(self, command: str, *options: str) -> None:
         """Run the one line of the first terminal, on a port that is surely free."""
-        argv = [*shlex.split(command), "--port", "0"]
+        argv = [*shlex.split(command), "--port", "0", *options]
         self.up = subprocess.Popen(
-            argv, cwd=self.place, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            argv, cwd=self.here, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         threading.Thread(target=self._read, args=(self.up,), daemon=True).start()
 
@@ -129,7 +128,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_whoever_follows_the_tutorial_sees_what_it_shows(reader: Reader) -> None:
-    page = blocks()
+    page = blocks("docs/tutorial.md")
     assert page[-1][0] == "text first terminal", "the last thing to see is the end of `agentcom up`"
     printed = ""
     for place, (info, text) in enumerate(page, 1):
@@ -147,3 +146,23 @@ def test_whoever_follows_the_tutorial_sees_what_it_shows(reader: Reader) -> None
                     reader.sees(line)
             case _:
                 raise AssertionError(f"a block of a kind that nobody follows: {info}")
+
+
+def test_the_page_for_one_laptop_leads_from_a_project_to_merged_work(reader: Reader) -> None:
+    (_, start), (_, add), (_, take) = blocks("docs/how-to/one-laptop.md")
+    there, up = start.splitlines()
+    subprocess.run(["git", "init", "-q", "-b", "main", "my-project"], cwd=reader.place, env=reader.env, check=True)
+    reader.types(there)
+    reader.start(up, "--runtime", "fake")
+    reader.sees("fake is ready (fake, dev)")
+    reader.types(add)
+    branch = take.split()[-1]
+    title = shlex.split(add)[-1]
+    task = "-".join(branch.partition("/")[2].split("-")[:2])
+    where = f"git -C /srv/tutorial/my-project merge --no-ff {branch}"
+    reader.sees(f"{task}: working -> in_review (fake): {title}; {where}")
+    reader.types(take)
+    reader.sees(f"{task}: in_review -> done (Ada): {title}")
+    assert "in_review -> done" in reader.types(f"agentcom log {task}").splitlines()[0]
+    assert reader.ends() == 0
+    reader.sees("1 done, 0 failed")
