@@ -68,7 +68,7 @@ def command(title: str, directory: Path, lane: str, hub: str | None, as_json: bo
     elif running or ground.elsewhere:
         follows = "the hub hands it to a fitting agent"
     else:
-        follows = "no hub is running: start one with `agentcom hub`"
+        follows = "no hub is running: start one with `agentcom up` or `agentcom hub`"
     click.echo(f"committed {commit[:8]}: {name}:{added.item.line}; {follows}")
     if ground.to_push:
         click.echo(ground.to_push)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: What a person may want to read more about than the change itself.
-_TELLING = frozenset({"in_review", "blocked", "done", "failed", "rejected"})
+_TELLING = frozenset({"in_review", "blocked", "done", "failed", "rejected", "queued"})
 #: Events that are no news to a person.
 _SILENT = frozenset({"claim", "observed", "accepted", "created"})
 _LONGEST = 100
@@ -76,6 +76,9 @@ def _more(task: Mapping[str, Any]) -> str:
     match task["status"]:
         case "blocked":
             return f'asks: {_short(str(task["question"] or ""))}; agentcom task answer {task["id"]} "..."'
+        case "queued":
+            why = task.get("why") or {}
+            return _short(str(why["text"])) if why.get("code") == "backoff" else ""
         case "failed" | "rejected":
             return _short(str(task["reason"] or ""))
         case "in_review":

@@ -53,6 +53,17 @@ def test_a_question_comes_with_the_command_that_answers_it() -> None:
     assert line == 't-1: working -> blocked (a): Write seven; asks: Which one?; agentcom task answer t-1 "..."'
 
 
+def test_an_attempt_that_failed_and_is_tried_again_comes_with_its_reason() -> None:
+    again = record("t-1: working -> queued (a)", "failed")
+    why = {"code": "backoff", "text": "backs off after: no work tree could be made"}
+    story = Story()
+    assert story.wants(again) == "t-1"
+    line = story.tell(again, task("queued", why=why))
+    assert line == "t-1: working -> queued (a): Write seven; backs off after: no work tree could be made"
+    waits = {"code": "no_agent", "text": "no agent is free"}
+    assert story.tell(again, task("queued", why=waits)) == "t-1: working -> queued (a): Write seven"
+
+
 def test_words_of_agents_play_no_tricks_with_the_terminal() -> None:
     line = Story().tell(
         record("t-1: working -> failed (a)", "failed"), task("failed", reason="\x1b[2Jboom\nbang " + "x" * 500)
