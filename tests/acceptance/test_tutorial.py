@@ -159,8 +159,8 @@ def test_the_page_for_one_laptop_leads_from_a_project_to_merged_work(reader: Rea
     branch = take.split()[-1]
     title = shlex.split(add)[-1]
     task = "-".join(branch.partition("/")[2].split("-")[:2])
-    where = f"git -C /srv/tutorial/my-project merge --no-ff {branch}"
-    reader.sees(f"{task}: working -> in_review (fake): {title}; {where}")
+    reader.sees(f"{task}: working -> in_review (fake): {title}")
+    reader.sees(f"-> take the result: git -C /srv/tutorial/my-project merge --no-ff {branch}")
     reader.types(take)
     reader.sees(f"{task}: in_review -> done (Ada): {title}")
     assert "in_review -> done" in reader.types(f"agentcom log {task}").splitlines()[0]
