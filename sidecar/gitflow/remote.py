@@ -4,7 +4,6 @@ Nothing but the named refs is ever asked for or moved. Another command of this c
 is no error.
 """
 
-import random
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -87,7 +86,7 @@ def fetch(repo: Repository, remote: str, seen: Seen, *branches: str) -> dict[str
         *("--no-auto-maintenance", "--refmap=", "--end-of-options", remote),
         *(f"+refs/heads/{name}:{tracking(remote, name)}" for name in names),
     )
-    have = {name: repo.resolve(tracking(remote, name)) for name in names}
+    have = _fetched(repo, remote, names)
     if all(have[name] == seen.commits[name] for name in names):
         return have
     for left in reversed(range(TRIES)):
@@ -100,14 +99,21 @@ def fetch(repo: Repository, remote: str, seen: Seen, *branches: str) -> dict[str
                 worktrees.forget_unborn(repo)
             elif not _HELD.search(error.stderr):
                 raise remote_error(error, f"{', '.join(names)} was not fetched from {remote}") from None
-            have = {name: repo.resolve(tracking(remote, name)) for name in names}
+            have = _fetched(repo, remote, names)
             if all(_contains(repo, have[name], seen.commits[name]) for name in names):
                 break  # another command has fetched the same
             if not left:
                 why = "a work tree is being made" if in_the_making else "refs are locked"
                 raise FlowError(f"{', '.join(names)} cannot be fetched, {why}: {words(error)}; try again") from None
+            import random
+
             time.sleep(PAUSE_S * random.random())  # noqa: S311 - two commands shall not meet again
-    return {name: repo.resolve(tracking(remote, name)) for name in names}
+    return _fetched(repo, remote, names)
+
+
+def _fetched(repo: Repository, remote: str, names: Sequence[str]) -> dict[str, str]:
+    tips = repo.tips(*(tracking(remote, name) for name in names))
+    return {name: tips[tracking(remote, name)] for name in names}
 
 
 def push(

@@ -87,6 +87,18 @@ class Repository:
         out = git("rev-parse", "-q", "--verify", f"{name}^{{commit}}", cwd=at or self.top, check=False)
         return out.decode().strip()
 
+    def tips(self, *refs: str) -> dict[str, str]:
+        """Return what each full ref of a branch names, "" when there is none: git is asked once."""
+        how = "--format=%(objectname) %(objecttype) %(refname)"
+        try:
+            rows = [
+                line.split(" ", 2) for line in self.git("for-each-ref", how, *refs, at=self.common_dir).splitlines()
+            ]
+        except GitError:  # one of them names what is not here: to us that is no commit
+            return {ref: self.resolve(ref, self.common_dir) for ref in refs}
+        found = {name: oid for oid, _, name in rows}
+        return {ref: found.get(ref, "") for ref in refs}
+
     def remote(self) -> str:
         """Return the remote that this repository works with, "" for none. Raises Misconfigured when it is unclear."""
         wanted = self.settings.remote

@@ -55,7 +55,8 @@ def status(directory: Path, *, offline: bool = False, environment: Mapping[str, 
     """
     repo, record = finding.workplace(directory, environment)
     remarks: list[str] = []
-    base_commit, tip, asked = _known(repo, record), repo.resolve(_tracked(record)) if record.remote else "", False
+    known = repo.tips(base_ref(record), *((_tracked(record),) if record.remote else ()))
+    base_commit, tip, asked = known[base_ref(record)], known.get(_tracked(record), ""), False
     if not record.remote:
         asked = True
     elif not offline:
@@ -132,10 +133,6 @@ def _tracked(record: Record) -> str:
     return remote.tracking(record.remote, record.branch)
 
 
-def _known(repo: Repository, record: Record) -> str:
-    return repo.resolve(base_ref(record))
-
-
 def _asked(repo: Repository, record: Record) -> tuple[str, str]:
     """Return what base and branch are on the remote, "" for a branch that it has not."""
     seen = remote.look(repo, record.remote, record.base, (record.branch,))
@@ -145,8 +142,10 @@ def _asked(repo: Repository, record: Record) -> tuple[str, str]:
 
 
 def _unpushed(repo: Repository, record: Record, seen: Facts, tip: str) -> int:
-    if not record.remote or not seen.commit:
+    if not record.remote or not seen.commit or tip == seen.commit:
         return 0
+    if seen.base_commit and not tip:
+        return seen.ahead
     known = [commit for commit in (seen.base_commit, tip) if commit]
     return int(repo.git("rev-list", "--count", "HEAD", *(f"^{commit}" for commit in known)))
 

@@ -2,7 +2,9 @@
 
 import fcntl
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -387,6 +389,27 @@ def test_status_without_its_remote_says_what_was_fetched_last(place: Place) -> N
     assert ended.code == 0
     assert "as fetched last" in ended.out
     assert "what follows is as it was fetched last" in ended.out
+
+
+def test_status_without_network_asks_git_a_handful_of_times_and_loads_little(place: Place, tmp_path: Path) -> None:
+    work = begun(place)
+    work.commit({"seven.txt": "7\n"})
+    log, shim = tmp_path / "asked", tmp_path / "bin/git"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho >>"{log}"\nexec {shutil.which("git")} "$@"\n')
+    shim.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sidecar.gitflow.command", "status", "--offline"],
+        cwd=work.path,
+        capture_output=True,
+        text=True,
+        env=git_env(AGENTCOM_AGENT="loash", PATH=f"{shim.parent}:{os.environ['PATH']}"),
+        check=True,
+    )
+    assert log.read_text().count("\n") <= 6
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "sidecar.gitflow.standing" in loaded
+    assert not loaded & {"hashlib", "random", "anyascii", "urllib.request", "sidecar.gitflow.submitting"}
 
 
 def test_status_of_all_names_each_task_of_the_clone(place: Place) -> None:
