@@ -5,6 +5,7 @@ is no error.
 """
 
 import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ PAUSE_S = 0.2
 #: is no commit yet (git-fetch(1) checks what it got against every HEAD).
 _HELD = re.compile(r"cannot lock ref|unable to update local ref|File exists|incorrect old value")
 _IN_THE_MAKING = re.compile(r"bad object worktrees/")
+#: git's words at --recurse-submodules=check, and the paths under them.
+_SUBMODULES = re.compile(r"not be\s+found on any remote:\n((?:[ \t]+\S.*\n?)+)")
 _ROW = re.compile(r"^!\t[^\t]*\t\[(remote rejected|rejected)\] \((.*)\)$", re.MULTILINE)
 _REMOTE_WORDS = re.compile(r"^remote: ?(.*?)\s*$", re.MULTILINE)
 #: A hook's words must mean to it what they mean to everybody, so patterns are patterns.
@@ -155,9 +158,12 @@ def delete(repo: Repository, remote: str, branch: str, commit: str) -> None:
 def _not_pushed(error: GitError, remote: str, branch: str) -> FlowError:
     row = _ROW.search(error.stdout.decode("utf-8", "replace"))
     if row is None:
-        if "not be found on any remote" in " ".join(error.stderr.split()):
+        if (unpushed := _SUBMODULES.search(error.stderr)) is not None:
+            paths = unpushed[1].split("\n")
+            push_them = ", ".join(f"`git -C {shlex.quote(path.strip())} push`" for path in paths if path.strip())
             text = (
-                f"{branch} was not pushed: it needs commits of a submodule that no remote of it has: push those first"
+                f"{branch} was not pushed: it needs commits of a submodule that no remote of it has: push those first "
+                f"({push_them}), then submit again"
             )
             return Refused((Refusal("submodule_unpushed", text),))
         if "failed to push some refs" in error.stderr:

@@ -193,7 +193,9 @@ def remote_error(error: GitError, what: str) -> Unreachable | NotAllowed | Misco
         )
     if _NO_RIGHTS.search(error.stderr):
         return NotAllowed(f"{what}: the remote refuses: {said}; check your key, token or rights there")
-    return Unreachable(f"{what}: the remote does not answer: {said}; try again when it does")
+    return Unreachable(
+        f"{what}: the remote does not answer: {said}; try again when it does, or mend its address (`git remote -v`)"
+    )
 
 
 def same(repo: Repository, **changes: object) -> Repository:

@@ -63,6 +63,10 @@ def status(directory: Path, *, offline: bool = False, environment: Mapping[str, 
         try:
             base_commit, tip = _asked(repo, record)
             asked = True
+            if record.pushed and not tip:
+                remarks.append(
+                    f"{record.branch} was pushed, and {record.remote} has it no more: merged, or deleted there"
+                )
         except (Unreachable, NotAllowed, Misconfigured) as error:
             remarks.append(f"{error}; what follows is as it was fetched last")
     seen = facts.gather(

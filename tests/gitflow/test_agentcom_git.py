@@ -228,7 +228,7 @@ def _rebasing(place: Place, work: Clone) -> None:
         (_dirty, "dirty", "untracked: seven.txt", "leave it out of the submission with --allow-dirty"),
         (_dirty, "no_commits", f"{BRANCH} has no commit that main has not", "commit your work"),
         (_on_base, "on_base", "you are on main, the base", f"`git switch {BRANCH}`"),
-        (_detached, "detached", "no branch is checked out (detached HEAD)", f"`git switch {BRANCH}`"),
+        (_detached, "detached", "no branch is checked out (detached HEAD)", f"`git switch {BRANCH}`, bring"),
         (_other, "other_branch", "mine is checked out", f"`git switch {BRANCH}`"),
         (
             _moved,
@@ -274,9 +274,12 @@ def test_submit_with_rebase_goes_onto_the_newest_base_or_shows_the_conflict(plac
 def test_a_branch_deleted_on_the_remote_is_pushed_again(place: Place) -> None:
     work = submitted(place)
     place.other.git("push", "--quiet", "origin", f":refs/heads/{BRANCH}")
-    assert command(work.path, "status", "--json").json["unpushed"] == 1
-    assert command(work.path, "submit").code == 0
+    said = command(work.path, "status", "--json").json
+    assert (said["unpushed"], "origin has it no more" in said["remarks"][0]) == (1, True)
+    ended = command(work.path, "submit")
+    assert (ended.code, f"{BRANCH} was not on origin any more" in ended.out) == (0, True)
     assert place.tip(BRANCH) == work.head()
+    assert "any more" not in command(work.path, "submit").out
 
 
 def test_no_rights_are_named_and_nothing_is_lost(place: Place) -> None:
@@ -293,7 +296,7 @@ def test_a_network_that_is_gone_is_told_from_a_refusal(place: Place) -> None:
     work = begun(place)
     work.commit({"seven.txt": "7\n"})
     place.origin.rename(place.origin.with_name("away"))
-    refused(command(work.path, "submit"), 69, "try again when it does")
+    refused(command(work.path, "submit"), 69, "try again when it does", "`git remote -v`")
 
 
 # --- two at once, submodules, large files -----------------------------------------------------------------------------
@@ -344,7 +347,7 @@ def test_submodules_are_named_at_the_start_and_unpushed_ones_stop_a_submission(p
     inside.commit({"new.txt": "new\n"})
     refused(command(work.path, "submit"), 65, "changed but not committed: lib")
     work.commit({}, "Use the newer library")
-    refused(command(work.path, "submit"), 65, "it needs commits of a submodule that no remote of it has: push those")
+    refused(command(work.path, "submit"), 65, "no remote of it has: push those first (`git -C lib push`)")
     inside.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     assert command(work.path, "submit").code == 0
     merged(place, "--ff-only")
@@ -453,7 +456,7 @@ def test_sync_leaves_edits_alone(place: Place) -> None:
     work = begun(place)
     _moved(place, work)
     work.write({"b.txt": "mine\n"})
-    refused(command(work.path, "sync"), 65, "b.txt: commit it, or `git stash`")
+    refused(command(work.path, "sync"), 65, "changed but not committed: b.txt: commit it, or `git stash`")
     assert (work.path / "b.txt").read_text() == "mine\n"
 
 
