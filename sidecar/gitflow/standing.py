@@ -164,6 +164,9 @@ def _with_forge(repo: Repository, standing: Standing) -> Standing:
             said: Sequence[str] = (why.replace("no pull request was opened", "the forge was not asked"),) if why else ()
             return replace(standing, remarks=(*standing.remarks, *said))
         found = forge.find(record.branch, standing.facts.commit)
+        if found is None and record.pr_url:
+            closed = f"{record.pr_url} is not open any more and has not merged this: read why before you submit again"
+            return replace(standing, remarks=(*standing.remarks, closed))
         checks = forge.checks(found.commit) if found is not None and found.commit else ""
         return replace(standing, pull_request=found, checks=checks)
     except (FlowError, GitError) as error:
