@@ -5,11 +5,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-JOBS   ?= 2
-WAITING ?= 4
+JOBS   ?= 3
+WAITING ?= 6
 FUZZ   ?= 100000
 KILLS  ?= 200
 CUTS   ?= 50
+
+# Without compiled files each of the many processes that the tests start would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo chaos test check lint types contracts quick slow format lifecycle schemas runtimes bench fuzz crash browser power clean
@@ -47,10 +51,10 @@ contracts: $(STAMP) ## the shape of the house: import-linter
 		|| { cat .import-contracts.log; rm .import-contracts.log; exit 1; }
 
 quick: $(STAMP) ## the quick tests
-	@$(BIN)/pytest -n $(JOBS) -m "not slow and not crash and not power and not browser"
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not crash and not power and not browser"
 
 slow: $(STAMP) ## the tests with real processes: acceptance, crashes; they mostly wait, so more run at once
-	@$(BIN)/pytest -n $(WAITING) -m slow
+	@$(BIN)/pytest -n $(WAITING) --dist worksteal -m slow
 
 format: $(STAMP) ## format the code
 	@$(BIN)/ruff format --quiet .
@@ -66,6 +70,7 @@ fuzz: $(STAMP) ## 100,000 hostile inputs, new ones in every run (about 15 minute
 	@AGENTCOM_FUZZ=$(FUZZ) $(BIN)/pytest -n $(JOBS) tests/fuzz
 
 crash: $(STAMP) ## kill -9 of hub and sidecar at every step and at random, beside git gc (about 45 minutes); KILLS=N for another number
+	@$(BIN)/pytest -n $(JOBS) -m crash tests/simulation
 	@AGENTCOM_KILLS=$(KILLS) $(BIN)/pytest -m "slow or crash" tests/crash
 
 browser: $(STAMP) ## the dashboard in a real Chromium, which must be there; screenshots in .screenshots

@@ -6,11 +6,17 @@ off. Nothing else knows the difference.
 
 import asyncio
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from coordinator.sourced import Sourced, variable
+
 T = TypeVar("T")
+
+VARIABLE = "AGENTCOM_LOOP"
+ASYNCIO, UVLOOP = "asyncio", "uvloop"
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -19,12 +25,21 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+def chosen() -> Sourced[str]:
+    """Return which loop is wanted, and who said so."""
+    if os.environ.get(VARIABLE) == ASYNCIO:
+        return Sourced(ASYNCIO, variable(VARIABLE))
+    if importlib.util.find_spec(UVLOOP) is None:
+        return Sourced(ASYNCIO, "default: uvloop is not installed")
+    return Sourced(UVLOOP)
+
+
 def factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return what makes a loop, None for asyncio's own."""
-    if os.environ.get("AGENTCOM_LOOP") == "asyncio":
+    if chosen().value == ASYNCIO:
         return None
     try:
-        made: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+        made: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(UVLOOP).new_event_loop
     except ImportError:
         return None
     return made

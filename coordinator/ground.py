@@ -7,12 +7,14 @@ so it imports nothing that serves.
 """
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from coordinator.core.policy import Policy
 from coordinator.files import layout, limits, loader
-from coordinator.files.observe import POLICY
+from coordinator.files.observe import POLICY, Known, Observer
 from coordinator.files.problem import Problem
 from coordinator.git.objects import read_objects
 from coordinator.git.parts import Layout
@@ -29,8 +31,14 @@ from coordinator.git.repo import (
 )
 from coordinator.git.run import GitError, git
 from coordinator.place import Place
+from coordinator.sourced import DEFAULT, Sourced, first
 from coordinator.trail import CannotStart, root_in_force, usable_repo
 
+#: Who settled source and root: the branch that the hub wrote, for good; ``--source`` and the like; init; git.
+RECORDED = "agentcom/state, by the first start of a hub"
+ASKED = "as asked for"
+INIT = "agentcom init"
+HEAD = "HEAD"
 #: A text that looks as if it named the root, or meant to.
 _ROOT = re.compile(rb"^[\s\"'{]*ro+t\b", re.MULTILINE)
 
@@ -40,7 +48,8 @@ class Ground:
     """One repository as a command finds it: ``source_ref`` is a full ref name, ``root`` a folder (``.`` is the top).
 
     ``state_ref`` is where the hub's branch is seen from here: this clone's own, or a remote's as it was fetched last.
-    ``remote`` is the one that the hub of this clone has, if it has one.
+    ``remote`` is the one that the hub of this clone has, if it has one. ``source_from`` and ``root_from`` say who
+    settled these two.
     """
 
     repo: Repo
@@ -49,6 +58,8 @@ class Ground:
     root: str
     state_ref: str = STATE_REF
     remote: str | None = None
+    source_from: str = field(default=DEFAULT, compare=False)
+    root_from: str = field(default=DEFAULT, compare=False)
 
     @property
     def watched_ref(self) -> str:
@@ -88,13 +99,14 @@ def survey(directory: Path, source: str | None = None, default: str | None = Non
     remote = hub_remote(repo)
     state = STATE_REF if place.has_written else trail_ref(repo, remote)
     ref = _source_ref(repo, place, source, state, default, remote)
-    ground = Ground(repo, place, ref, ".", state, remote)
-    return replace(ground, root=_root_of(repo, ground.watched_ref, state))
+    ground = Ground(repo, place, ref.value, ".", state, remote, ref.origin)
+    root = _root_of(repo, ground.watched_ref, state)
+    return replace(ground, root=root.value, root_from=root.origin)
 
 
 def _source_ref(
     repo: Repo, place: Place, wanted: str | None, state: str, default: str | None, remote: str | None
-) -> str:
+) -> Sourced[str]:
     """Return the recorded source, else the one asked for, else init's, else the remote's, else HEAD's (DECISIONS 5)."""
     recorded = _recorded_source(repo, state)
     asked = None if wanted is None else wanted if wanted.startswith("refs/") else f"refs/heads/{wanted}"
@@ -105,18 +117,20 @@ def _source_ref(
                 f"start the hub without --source",
                 78,
             )
-        return recorded
+        return Sourced(recorded, RECORDED)
     head = head_ref(repo)
     if asked is not None:
         _check_asked(repo, asked, head, remote)
-    found = asked or _of_init(repo, place, head) or default or head
-    if found is None:
+    offers = ((asked, ASKED), (_of_init(repo, place, head), INIT), (default, "HEAD of the remote"), (head, HEAD))
+    source = first("", *offers)
+    found = source.value
+    if not found:
         raise CannotStart("HEAD names no branch: switch to the branch that people work on, or name it by --source", 78)
     if found == "refs/heads/agentcom" or found.startswith("refs/heads/agentcom/"):
         raise CannotStart(
             f"{_short(found)} belongs to the hub and cannot be the source: switch to the branch that people work on", 78
         )
-    return found
+    return source
 
 
 def _check_asked(repo: Repo, asked: str, head: str | None, remote: str | None) -> None:
@@ -145,23 +159,44 @@ def _short(ref: str) -> str:
 
 def _recorded_source(repo: Repo, state: str) -> str | None:
     """Return the source that the first claim recorded, whichever folder is root."""
-    root, commit = root_in_force(repo, state), last_known(repo, state)
-    if root is None or commit is None:
-        return None
-    (found,) = read_objects(repo.common_dir, [f"{commit.oid}:{Layout.of(root).path(layout.HUB)}"])
-    said = loader.load_mapping(layout.HUB, found.data) if found is not None and found.type == "blob" else {}
-    source = said.get("source") if isinstance(said, dict) else None
+    source = _recorded(repo, state).get("source")
     return source if isinstance(source, str) else None
 
 
-def _root_of(repo: Repo, ref: str, state: str) -> str:
+def _recorded(repo: Repo, state: str) -> Mapping[str, Any]:
+    """Return what the hub keeps of itself on its branch (status/hub.yaml), nothing before it ever ran."""
+    root, commit = root_in_force(repo, state), last_known(repo, state)
+    if root is None or commit is None:
+        return {}
+    (found,) = read_objects(repo.common_dir, [f"{commit.oid}:{Layout.of(root).path(layout.HUB)}"])
+    said = loader.load_mapping(layout.HUB, found.data) if found is not None and found.type == "blob" else {}
+    return said if isinstance(said, dict) else {}
+
+
+def policy_in_force(ground: Ground) -> tuple[Policy, loader.Problems, bytes]:
+    """Return the policy by which a hub goes on, what is wrong with agentcom.yaml now, and the text it was read from.
+
+    The text is empty for the defaults. Raises SourceUnreadable.
+    """
+    source = GitSource(ground.repo, ground.watched_ref, ground.root)
+    commit = source.tip()
+    if commit is None:
+        return Policy(root=ground.root), (), b""
+    known = Known(accepted_policy=str(_recorded(ground.repo, ground.state_ref).get("policy", "")))
+    policy, problems = Observer(source, ground.branch, ground.root).policy(commit, known)
+    text = source.blobs((policy.blob,), limits.YAML_BYTES).get(policy.blob) if policy.blob else b""
+    return policy, problems, text or b""
+
+
+def _root_of(repo: Repo, ref: str, state: str) -> Sourced[str]:
     """Return the folder that the hub recorded; before any hub ran, the one that agentcom.yaml names on the source."""
     recorded = root_in_force(repo, state)
     if recorded is not None:
-        return recorded
+        return Sourced(recorded, RECORDED)
     commit = read_ref(repo, ref)
     policy = Policy() if commit is None else policy_at(repo, commit)
-    return policy.root if isinstance(policy, Policy) else "."
+    named = policy.root if isinstance(policy, Policy) and policy.root != "." else None
+    return first(".", (named, POLICY))
 
 
 def policy_at(repo: Repo, commit: str) -> Policy | loader.Problems:

@@ -15,7 +15,7 @@ from coordinator.web.callers import is_loopback
 
 _log = logging.getLogger("agentcom.hub")
 
-EXIT_CONFIG = 78
+EXIT_USAGE, EXIT_CONFIG = 64, 78
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what others wrote, not where we bind
 
 
@@ -82,8 +82,26 @@ class Certificate:
             _log.info("the certificate was renewed: %s", self.tls.cert)
 
 
+def address(text: str, said_by: str = "--listen") -> tuple[str, int]:
+    """Return host and port of HOST:PORT. Raises CannotStart, which names the option or the place in a file."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        said = f"{said_by} {text}" if said_by.startswith("-") else f"{said_by}: listen: {text}"
+        raise CannotStart(f"{said}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
+    host = host.removeprefix("[").removesuffix("]")
+    return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
 def check(listening: Listening) -> Certificate | None:
     """Make sure that a hub may listen so; return its certificate, None without TLS. Raises CannotStart, in one line."""
+    certificate = admitted(listening)
+    if not is_loopback(listening.host) and listening.plain:
+        _log.warning("no TLS: whoever is between the hub and its agents can read their tokens")
+    return certificate
+
+
+def admitted(listening: Listening) -> Certificate | None:
+    """Do what ``check`` does, without a word where it is allowed and still unwise."""
     if listening.public_url is not None:
         _check_public(listening.public_url)
     if listening.plain and listening.tls is not None:
@@ -96,8 +114,6 @@ def check(listening: Listening) -> Certificate | None:
             f"when you trust everybody on that network",
             EXIT_CONFIG,
         )
-    if open_to_others and listening.plain:
-        _log.warning("no TLS: whoever is between the hub and its agents can read their tokens")
     return None if listening.tls is None else Certificate(listening.tls)
 
 

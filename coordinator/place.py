@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.sourced import Sourced, variable
+
 SCHEMA_VERSION = 1
 #: Where the journal notes what it wrote last.
 STATE_TIP = "state-tip"
@@ -78,15 +80,21 @@ class Place:
             raise Exposed(f"{path} holds the admin's token and others may use it (mode {mode:o}): {cure}")
         return _strong(said, str(path))
 
-    def read_admin_token(self) -> str | None:
+    def known_admin_token(self) -> Sourced[str | None]:
         """Return the admin token of this machine, None when there is none or somebody else's."""
         named = os.environ.get(ADMIN_TOKEN, "").strip()
         if named:
-            return named
+            return Sourced(named, variable(ADMIN_TOKEN))
+        path = self.folder / "admin.token"
         try:
-            return (self.folder / "admin.token").read_text(encoding="ascii").strip() or None
+            said = path.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
-            return None
+            said = ""
+        return Sourced(said, str(path)) if said else Sourced(None)
+
+    def read_admin_token(self) -> str | None:
+        """Return the admin token of this machine, None when there is none or somebody else's."""
+        return self.known_admin_token().value
 
     @property
     def hook_file(self) -> Path:
@@ -102,8 +110,15 @@ class Place:
         write_whole(self.hook_file, made + "\n", 0o600)
         return made
 
+    def known_hook_secret(self, said: Sourced[str | None]) -> Sourced[str | None]:
+        """Return the secret for push hooks: what the hub's settings say, else the file here, None without either."""
+        if said.value:
+            return said
+        there = self.read_hook_secret()
+        return Sourced(there, str(self.hook_file)) if there else Sourced(None)
+
     def read_hook_secret(self) -> str | None:
-        """Return the secret for push hooks, None when there is none."""
+        """Return the secret for push hooks of the file here, None when there is none."""
         try:
             return self.hook_file.read_text(encoding="utf-8").strip() or None
         except (OSError, ValueError):

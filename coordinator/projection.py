@@ -112,7 +112,7 @@ def record_commit(record: Record, claim: Claim, now_ms: int) -> Commit:
         puts, deletes = _task_files(record, record.after, now_ms)
         subject = _subject(record, record.after)
         trailers = _task_trailers(record, record.after)
-        body = record.note
+        body = _body(record, record.after)
     else:
         raise ValueError(f"a record of {record.what} names neither a task nor an agent")
     return Commit(_said(subject, claim, trailers, body), author_of(record.by), now_ms, puts, deletes)
@@ -126,6 +126,16 @@ def _subject(record: Record, task: Task) -> str:
     if record.before.state is not task.state:
         return f"{task.id}: {record.before.state} -> {task.state}{who}"
     return f"{task.id}: {record.what.replace('_', ' ')}{who}"
+
+
+def _body(record: Record, task: Task) -> str:
+    """Return what a commit says below its subject: the question that is asked, the answer to it, else the reason."""
+    before, now = record.before, task.status
+    if now.question and (before is None or before.status.question != now.question):
+        return now.question
+    if before is not None and len(now.answers) > len(before.status.answers):
+        return now.answers[-1].text
+    return record.note
 
 
 def _task_trailers(record: Record, task: Task) -> list[tuple[str, str]]:

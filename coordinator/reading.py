@@ -48,12 +48,15 @@ from coordinator.memoir import (
 )
 from coordinator.place import process_lives
 from coordinator.saved import SavedWork, uncommitted_json
+from coordinator.sourced import Sourced, first, variable
 from coordinator.syncing import Sync, lag_json
 from coordinator.trail import GONE, NEVER, CannotStart, Trail, record_json
 from coordinator.web import present
 
 #: How long a command waits for the hub, in seconds.
 PATIENCE = 5.0
+#: What may name the hub, and hold the token for it.
+HUB, TOKEN = "AGENTCOM_HUB", "AGENTCOM_TOKEN"
 #: Hosts that are this machine: only there does the admin token of this clone go, and never through a proxy.
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -76,6 +79,10 @@ class NoAddress(Exception):
 
 class TokenRefused(Exception):
     """The hub does not accept the token."""
+
+
+class NotAllowed(TokenRefused):
+    """The hub knows the token, and does not let it do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +235,7 @@ def _refusal(url: str, error: urllib.error.HTTPError, *, token: bool) -> Excepti
     """Return what an answer that is no success means, None for something that is not there."""
     if error.code == 403:
         with contextlib.suppress(ValueError, OSError, AttributeError):
-            return TokenRefused(f"{url} does not allow that: {json.load(error).get('hint')}")
+            return NotAllowed(f"{url} does not allow that: {json.load(error).get('hint')}")
     if error.code in (401, 403):
         what = "refuses this token" if token else "asks for a token"
         return TokenRefused(f"{url} {what}: set AGENTCOM_TOKEN to one that it knows")
@@ -261,10 +268,9 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
     Raises HubUnreachable when a hub was named explicitly, or there is neither hub nor repository; TokenRefused;
     StoreError when the branch cannot be read.
     """
-    named = hub or os.environ.get("AGENTCOM_HUB")
-    if named:
-        named = address(named)
-        return _from_hub(HubClient(named, token_for(named, ground)), tasks)
+    if named := hub_named(hub):
+        url = address(named.value)
+        return _from_hub(HubClient(url, token_for(url, ground).value), tasks)
     if ground is None:
         raise HubUnreachable("no hub is named and this is no repository: give --hub URL or --repo DIR")
     local = ground.place.read_hub()
@@ -278,14 +284,14 @@ def picture(ground: Ground | None, hub: str | None, tasks: Tasks = Tasks()) -> P
         except HubUnreachable as error:
             silent = str(error)
         except TokenRefused:
-            if os.environ.get("AGENTCOM_TOKEN") or process_lives(local):
+            if os.environ.get(TOKEN) or process_lives(local):
                 raise
     return _from_branch(ground, silent, tasks)
 
 
-def from_branch(ground: Ground) -> Picture:
-    """Read the branch of this clone without asking any hub, and without its tasks. Raises StoreError."""
-    return _from_branch(ground, "", Tasks(every=False))
+def from_branch(ground: Ground, tasks: Tasks = Tasks(every=False)) -> Picture:
+    """Read the branch of this clone without asking any hub. Raises StoreError."""
+    return _from_branch(ground, "", tasks)
 
 
 def _seen_from_here(told: Picture, ground: Ground) -> Picture:
@@ -300,14 +306,19 @@ def running_hub(ground: Ground | None, hub: str | None) -> HubClient:
 
     Raises HubUnreachable when none is known, NoAddress.
     """
-    named = hub or os.environ.get("AGENTCOM_HUB")
-    if named:
-        named = address(named)
-        return HubClient(named, token_for(named, ground))
+    if named := hub_named(hub):
+        url = address(named.value)
+        return HubClient(url, token_for(url, ground).value)
     local = None if ground is None else ground.place.read_hub()
     if ground is None or local is None:
         raise NobodyThere("no hub runs here")
     return _local_client(ground, local)
+
+
+def hub_named(option: str | None) -> Sourced[str] | None:
+    """Return the hub that ``--hub`` or the environment names, None when neither does."""
+    named = first("", (option or None, "--hub"), (os.environ.get(HUB) or None, variable(HUB)))
+    return named if named.value else None
 
 
 def hub_runs(ground: Ground) -> str | None:
@@ -327,16 +338,21 @@ def _local_client(ground: Ground, local: Mapping[str, Any]) -> HubClient:
     cert = local.get("tls_cert")
     # an address of this machine may be somebody else's once the hub is gone
     here = is_here(url) or process_lives(local)
-    token = token_for(url, ground) or (ground.place.read_admin_token() if here else None)
+    token = token_for(url, ground, here=here).value
     return HubClient(url, token, cert if isinstance(cert, str) else None, here=here)
 
 
-def token_for(url: str, ground: Ground | None) -> str | None:
-    """Return what to show to the hub at ``url``: AGENTCOM_TOKEN, else on this machine the clone's admin token."""
-    named = os.environ.get("AGENTCOM_TOKEN", "").strip()
+def token_for(url: str, ground: Ground | None, *, here: bool = False) -> Sourced[str | None]:
+    """Return what to show to the hub at ``url``: AGENTCOM_TOKEN, else on this machine the clone's admin token.
+
+    ``here`` is said of a hub that runs on this machine whatever its address is.
+    """
+    named = os.environ.get(TOKEN, "").strip()
     if named:
-        return named
-    return ground.place.read_admin_token() if ground is not None and is_here(url) else None
+        return Sourced(named, variable(TOKEN))
+    if ground is None or not (here or is_here(url)):
+        return Sourced(None)
+    return ground.place.known_admin_token()
 
 
 def _from_hub(client: HubClient, wanted: Tasks, hub_id: str | None = None) -> Picture:

@@ -37,6 +37,7 @@ from coordinator.reviewing import Reviewer, make_reviewer
 from coordinator.saved import Lookout, SavedWork, uncommitted_json
 from coordinator.showing import HubShowing
 from coordinator.snapshot import Keeper
+from coordinator.sourced import Sourced
 from coordinator.starting import part, refuse_occupied, refuse_second_trail, start
 from coordinator.sync import Syncer
 from coordinator.tasking import Tasking
@@ -342,7 +343,8 @@ async def _serve_locked(
         guard = Guard(token, door, hub.now, trusting=not options.listening.behind_proxy)
         stream = Stream(showing, guard)
         flask = make_app(door, hub.now, bridge, (*routes, pages.blueprint(showing, bridge, guard)))
-        hooks = PushHooks(lambda: options.hook_secret or ground.place.read_hook_secret(), view.look_now)
+        said = Sourced(options.hook_secret)
+        hooks = PushHooks(lambda: ground.place.known_hook_secret(said).value, view.look_now)
         port = Port(
             sessions,
             flask.wsgi_app,

@@ -15,6 +15,7 @@ from coordinator.files import secrets
 from coordinator.files.problem import Problem, shown
 from coordinator.git.forge import GITHUB_API, NoAnswer, objection, place_of
 from coordinator.git.pulls import Pull, Reader, Review, User
+from coordinator.sourced import Sourced, first, variable
 
 #: Variables that may hold the hub's token, the first that does wins; and the address of the API.
 TOKENS = ("AGENTCOM_FORGE_TOKEN", "GITHUB_TOKEN")
@@ -163,10 +164,17 @@ class Listener:
         return "\n".join(part for part in (_head(review), review.text, remarks) if part)
 
 
+def forge_named(environ: Mapping[str, str] = os.environ) -> tuple[Sourced[str], Sourced[str | None]]:
+    """Return the address of the forge's API and the token for it, None without one."""
+    api = first(GITHUB_API, (environ.get(API, "").strip() or None, variable(API)))
+    token = first(None, *((environ.get(name, "").strip() or None, variable(name)) for name in TOKENS))
+    return api, token
+
+
 def from_environment(environ: Mapping[str, str] = os.environ) -> Listener | None:
     """Return what asks the forge that the environment names, None without a token."""
-    token = next((value for name in TOKENS if (value := environ.get(name, "").strip())), "")
-    return Listener(environ.get(API, "").strip() or GITHUB_API, token) if token else None
+    api, token = forge_named(environ)
+    return Listener(api.value, token.value) if token.value else None
 
 
 def _stranger(offer: Offer, project: str, pull: Pull) -> str | None:

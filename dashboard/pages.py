@@ -27,7 +27,7 @@ from dashboard import listing, prose
 from dashboard.door import COOKIE, DAY_MS, DAYS, FORWARDED, PATH, Caller
 from dashboard.guard import Guard
 from dashboard.rendering import BY_NAME, render
-from dashboard.snapshot import Seen, Snapshot, row, state_json, take
+from dashboard.snapshot import Seen, Snapshot, row, state_json, take, ways
 from dashboard.view import EVENTS, Asked, Document, Edition, View
 
 T = TypeVar("T")
@@ -341,13 +341,8 @@ def _commands(task: Task) -> list[tuple[str, str]]:
                 ("why it waits, in the terminal", f"agentcom task why {name}"),
                 ("hold it", f"agentcom task hold {name}"),
             ]
-        case State.BLOCKED:
-            found = [("answer its question", f'agentcom task answer {name} "YOUR ANSWER"')]
-        case State.IN_REVIEW:
-            found = [
-                ("take the result", f"agentcom task approve {name}"),
-                ("send it back", f'agentcom task reject {name} --note "WHAT TO CHANGE"'),
-            ]
+        case State.BLOCKED | State.IN_REVIEW:
+            found = list(ways(task))
         case State.DONE | State.FAILED | State.REJECTED | State.CANCELLED:
             found = [("run it again", f"agentcom task rerun {name}")]
         case _:

@@ -17,6 +17,7 @@ from coordinator.core.machine import AgentState, State
 from coordinator.core.policy import Lane
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Priority, Task
+from coordinator.yourturn import WAITING, turn
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -275,7 +276,7 @@ def _take(seen: Seen) -> Snapshot:
     return Snapshot(
         seen,
         level,
-        _sentence(seen, conditions, len(in_hand), len(queued)),
+        _sentence(seen, conditions, len(in_hand), len(queued), sum(len(by_state[State(one)]) for one in WAITING)),
         conditions,
         Some(tuple(row(seen, task, agents) for task in nsmallest(ROWS, in_hand, key=_longest)), len(in_hand)),
         Some(tuple(row(seen, task, agents) for task in nsmallest(ROWS, queued, key=place)), len(queued)),
@@ -427,17 +428,19 @@ def _of_agents(seen: Seen) -> Iterable[Condition]:
             yield Condition(f"stuck:{agent.id}", Level.WARNING, text, "It is given up by itself if that goes on.")
 
 
-def _sentence(seen: Seen, conditions: tuple[Condition, ...], in_hand: int, queued: int) -> str:
+def _sentence(seen: Seen, conditions: tuple[Condition, ...], in_hand: int, queued: int, yours: int) -> str:
     if conditions:
         worst = max(conditions, key=lambda one: list(Level).index(one.level))
         return worst.text
     if not seen.tasks and not queued:
         return "All is well. There is nothing to do yet."
     if in_hand == 0 and queued == 0:
-        return "All is well, and everything is done."
+        need = "1 task needs you" if yours == 1 else f"{yours:,} tasks need you"
+        return f"All is well, and {need if yours else 'everything is done'}."
     work = "1 task is being worked on" if in_hand == 1 else f"{in_hand:,} tasks are being worked on"
     wait = "1 waits" if queued == 1 else f"{queued:,} wait"
-    return f"All is well: {work}, {wait}."
+    mine = f", {'1 needs' if yours == 1 else f'{yours:,} need'} you" if yours else ""
+    return f"All is well: {work}, {wait}{mine}."
 
 
 def _capital(text: str) -> str:
@@ -466,16 +469,26 @@ def needs(seen: Seen, by_state: Mapping[State, list[Task]]) -> tuple[Need, ...]:
 
 
 def _question(task: Task) -> Need:
-    command = f'agentcom task answer {task.id} "YOUR ANSWER"'
     text = task.status.question or "It asks, without a question."
-    return Need(Kind.QUESTION, task.spec.title, text, since(task), task.id, "", (command,))
+    return Need(Kind.QUESTION, task.spec.title, text, since(task), task.id, "", _copied(task))
 
 
 def _review(task: Task) -> Need:
     summary = (task.status.result or {}).get("summary")
     text = summary if isinstance(summary, str) and summary else "The result waits for your judgement."
-    commands = (f"agentcom task approve {task.id}", f'agentcom task reject {task.id} --note "WHAT TO CHANGE"')
-    return Need(Kind.REVIEW, task.spec.title, text, since(task), task.id, "", commands)
+    return Need(Kind.REVIEW, task.spec.title, text, since(task), task.id, "", _copied(task))
+
+
+def _copied(task: Task) -> tuple[str, ...]:
+    """Return what a person may copy to go on with a task that waits for one."""
+    return tuple(command for _, command in ways(task))
+
+
+def ways(task: Task) -> tuple[tuple[str, str], ...]:
+    """Return the ways to go on with a task that waits for a person: what each means, and what to copy."""
+    status = task.status
+    found = turn(task.id, str(task.state), status.question, status.result)
+    return () if found is None else found.ways
 
 
 def _bad_end(task: Task) -> Need:

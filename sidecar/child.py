@@ -77,6 +77,9 @@ async def run(order: Order, kill: asyncio.Event) -> Exit:
         start_new_session=True,
     )
     timed_out, given_up, answer = await _wait(process, order, kill, began)
+    if answer is None:
+        await asyncio.to_thread(end_leftovers, order.folder, order.spare)
+        answer = {"code": -signal.SIGKILL, "error": "the launcher was killed"}
     return Exit(
         code=answer.get("code"),
         seconds=time.monotonic() - began,
@@ -90,8 +93,11 @@ async def run(order: Order, kill: asyncio.Event) -> Exit:
 
 async def _wait(
     process: asyncio.subprocess.Process, order: Order, kill: asyncio.Event, began: float
-) -> tuple[bool, Failure | None, dict[str, Any]]:
-    """Wait for the launcher's last line, hurrying it when the child is killed, out of time or given up."""
+) -> tuple[bool, Failure | None, dict[str, Any] | None]:
+    """Wait for the launcher's last line, hurrying it when the child is killed, out of time or given up.
+
+    The line is None when the launcher died: then nobody has ended the family.
+    """
     if process.stdout is None or process.stdin is None:
         raise OSError("the launcher has no pipes")
     reading = asyncio.create_task(process.stdout.read())
@@ -119,9 +125,7 @@ async def _wait(
         reading.cancel()
         process.stdin.close()
         await process.wait()
-    if not line:
-        return timed_out, given_up, {"code": -signal.SIGKILL, "error": "the launcher was killed"}
-    return timed_out, given_up, json.loads(line)
+    return timed_out, given_up, json.loads(line) if line else None
 
 
 def end_leftovers(folder: Path, spare: bool = False) -> None:

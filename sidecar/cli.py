@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator import __version__
+from coordinator.terminal import has_colours, is_screen
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -16,6 +17,8 @@ EXIT_USAGE = 64
 EXIT_FAILED = 1
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
+#: `status` holds the lock for an instant; a sidecar that runs holds it for good, in seconds.
+LOCK_WITHIN_S = 2.0
 
 
 class _Ends(Exception):
@@ -90,8 +93,8 @@ def _warn_of_full(config: "Config") -> None:
         f"profile full: {config.runtime.definition.name} asks for no permission and may do whatever this user may; "
         "take it only in a container or on a machine of its own"
     )
-    if sys.stderr.isatty():
-        click.secho(text, fg="red", bold=True, err=True)
+    if is_screen(sys.stderr):
+        click.secho(text, fg="red" if has_colours(sys.stderr) else None, err=True)
     else:
         logging.getLogger("sidecar").warning("%s", text)
 
@@ -157,7 +160,7 @@ def doctor(config_file: Path, as_json: bool) -> None:
     def show(check: Check) -> None:
         checks.append(check)
         if not as_json:
-            click.secho(check.line(), fg=None if check.passed else "red")
+            click.secho(check.line(), fg="red" if not check.passed and has_colours(sys.stdout) else None)
 
     asyncio.run(examine(config_file, show))
     passed = all(check.passed for check in checks)
@@ -174,13 +177,17 @@ def _locked(config: "Config", once: bool, service: bool) -> int:
     holder = config.state_dir / "sidecar.pid"
     lock = FileLock(config.state_dir / "sidecar.lock")
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=LOCK_WITHIN_S)
     except Timeout as error:
         pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
         raise _Ends(
             f"another sidecar (pid {pid}) runs as {config.agent_id} with {config.state_dir}; stop it, or give this one "
             "an agent_id and a state_dir of its own",
             EXIT_LOCKED,
+        ) from error
+    except OSError as error:
+        raise _Ends(
+            f"{error.filename or lock.lock_file}: {error.strerror}; change state_dir, or its owner", EXIT_CONFIG
         ) from error
     try:
         return _run(config, holder, once, service)

@@ -35,6 +35,7 @@ from coordinator.wire.frames import (
     TaskAssign,
     to_sidecar,
 )
+from coordinator.wire.plain import HIDDEN
 from sidecar.config import Config
 from sidecar.events import Closed, Opened, Received
 
@@ -139,6 +140,14 @@ class Beat:
     within: float = PONG_WITHIN_S
 
 
+class _Straight(connect):
+    """A redirect would take the token to whoever it names."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow none."""
+        return exc
+
+
 class Client:
     """One agent's connection. ``deliver`` takes (session number, event); ``closed`` sessions deliver nothing more."""
 
@@ -194,7 +203,11 @@ class Client:
     def send(self, session: int, frame: Frame) -> None:
         """Put a frame on its way if this session is still the open one; else it is dropped."""
         if session == self._session and self._outgoing is not None:
-            self._outgoing.put_nowait(frame.encode())
+            text = frame.encode()
+            if not isinstance(frame, Identify):
+                # An agent may have read the config file; what it says is kept for ever.
+                text = text.replace(self._config.token, HIDDEN)
+            self._outgoing.put_nowait(text)
 
     async def flush(self) -> None:
         """Wait, but not for long, until everything said so far is with the operating system."""
@@ -208,7 +221,7 @@ class Client:
     async def _one_session(self) -> SessionEnd:
         host = urlsplit(self._config.hub_url).hostname
         try:
-            connection = connect(
+            connection = _Straight(
                 self._config.hub_url,
                 compression=None,
                 max_size=MAX_FRAME,

@@ -1,6 +1,7 @@
 """The sidecar's config file: YAML or JSON in, one checked ``Config`` out, or one line that says what to do.
 
-It reads the file and nothing else: no network, no runtime is looked for. Relative paths are relative to the file.
+It reads the file and nothing else: no network, no runtime is looked for. Relative paths are relative to the file. What
+the file says stands in ``Config.given``; whoever wants to know where looks for it in ``marks``.
 """
 
 import difflib
@@ -8,8 +9,8 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -54,7 +55,10 @@ class RuntimeConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One sidecar; paths are absolute, durations are seconds. The token never shows in a repr."""
+    """One sidecar; paths are absolute, durations are seconds. The token never shows in a repr.
+
+    ``given`` are the keys that the file has a word for (``runtime.profile``); the rest are defaults.
+    """
 
     agent_id: str
     token: str = field(repr=False)
@@ -74,6 +78,7 @@ class Config:
     repos: Mapping[str, Path] = field(default_factory=dict)
     one_repo: Path | None = None
     git_warns: bool = False
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 def runtime_of(config: Config) -> Runtime:
@@ -122,7 +127,23 @@ def load(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"{path}: cannot be read: {reason}; name the right file with --config") from error
-    return _Reader(path, _parse(path, text)).config()
+    return _Reader(path, text).config()
+
+
+def marks(text: str) -> dict[str, tuple[int, int]]:
+    """Return line and column of each key's value, as ``runtime.profile``; nothing where that cannot be told."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):  # a JSON file may have tabs
+        return {}
+    return dict(_places(root, "", 3))
+
+
+def _places(node: Any, at: str, depth: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    for key, value in node.value if depth and isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode):
+            yield f"{at}{key.value}", (value.start_mark.line + 1, value.start_mark.column + 1)
+            yield from _places(value, f"{at}{key.value}.", depth - 1)
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -144,10 +165,12 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 class _Reader:
     """Reads typed values out of one mapping and says where a wrong one stands."""
 
-    def __init__(self, path: Path, raw: dict[str, Any]) -> None:
+    def __init__(self, path: Path, text: str) -> None:
         self._path = path
         self._base = path.absolute().parent
-        self._raw = raw
+        self._source = text
+        self._raw = _parse(path, text)
+        self._given: set[str] = set()
 
     def config(self) -> Config:
         self._known(self._raw, _KEYS, "", _OLD_KEYS)
@@ -156,7 +179,7 @@ class _Reader:
             raise self._wrong("agent_id", f"{agent_id!r} is no id; use a-z, 0-9 and -, at most 64 characters")
         hub_url = self._hub_url(self._text(self._raw, "hub_url", needed=True))
         state_dir = self._folder(self._raw, "state_dir") or self._base
-        return Config(
+        config = Config(
             agent_id=agent_id,
             token=self._text(self._raw, "token", needed=True),
             hub_url=hub_url,
@@ -176,15 +199,24 @@ class _Reader:
             one_repo=self._folder(self._raw, "repo_dir"),
             git_warns=self._git_warns(),
         )
+        return replace(config, given=frozenset(self._given))
+
+    def _get(self, raw: Mapping[str, Any], key: str, at: str = "") -> Any:
+        """Return what the file says of ``key``, None when that is nothing."""
+        value = raw.get(key)
+        if value is not None:
+            self._given.add(f"{at}{key}")
+        return value
 
     def _repos(self) -> dict[str, Path]:
-        raw = self._raw.get("repos") or {}
+        raw = self._get(self._raw, "repos") or {}
         if not isinstance(raw, dict) or not all(isinstance(one, str) and one for one in raw.values()):
             raise self._wrong("repos", "must map names of repositories to folders, e.g. {app: /srv/app}")
         return {str(name): (self._base / Path(one).expanduser()).absolute() for name, one in raw.items()}
 
     def _git_warns(self) -> bool:
-        said = self._raw.get("git_failure", "fail")
+        said = self._get(self._raw, "git_failure")
+        said = "fail" if said is None else said
         if said not in ("fail", "warn"):
             raise self._wrong("git_failure", f"{said!r}: write fail (the attempt ends) or warn (it goes on without)")
         return bool(said == "warn")
@@ -217,7 +249,8 @@ class _Reader:
         for mode in script:
             if mode not in FAKE_MODES:
                 raise self._wrong("runtime.script", f"{mode!r} is no mode; known are {', '.join(FAKE_MODES)}")
-        check_login = raw.get("check_login", True)
+        check_login = self._get(raw, "check_login", "runtime.")
+        check_login = True if check_login is None else check_login
         if not isinstance(check_login, bool):
             raise self._wrong("runtime.check_login", "must be true or false")
         return RuntimeConfig(
@@ -298,13 +331,13 @@ class _Reader:
         return RuntimeConfig(definition=definition, argv=self._located(argv))
 
     def _texts(self, raw: Mapping[str, Any], key: str) -> dict[str, str]:
-        value = raw.get(key) or {}
+        value = self._get(raw, key, "runtime.") or {}
         if not isinstance(value, dict) or any(isinstance(one, dict | list) for one in value.values()):
             raise self._wrong(f"runtime.{key}", "must map names to texts")
         return {str(name): str(one) for name, one in value.items()}
 
     def _capabilities(self) -> tuple[str, ...]:
-        raw = self._raw.get("capabilities") or []
+        raw = self._get(self._raw, "capabilities") or []
         if not isinstance(raw, list):
             raise self._wrong("capabilities", "must be a list of words")
         return tuple(str(item["name"]) if isinstance(item, dict) and "name" in item else str(item) for item in raw)
@@ -324,8 +357,9 @@ class _Reader:
                 raise self._wrong(f"{at}{key}", f"unknown key; {hint}")
 
     def _text(self, raw: Mapping[str, Any], key: str, needed: bool = False, at: str = "") -> str:
-        value = raw.get(key)
+        value = self._get(raw, key, at)
         if value is None or value == "":
+            self._given.discard(f"{at}{key}")
             if needed:
                 raise self._wrong(f"{at}{key}", "is missing")
             return ""
@@ -334,7 +368,7 @@ class _Reader:
         return str(value)
 
     def _words(self, raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        value = raw.get(key)
+        value = self._get(raw, key, "runtime.")
         if value is None:
             return ()
         if not isinstance(value, list) or any(not isinstance(word, str | int | float) for word in value):
@@ -348,7 +382,7 @@ class _Reader:
         return argv
 
     def _seconds(self, raw: Mapping[str, Any], key: str, default: float, at: str = "", zero: bool = False) -> float:
-        value = raw.get(key)
+        value = self._get(raw, key, at)
         if value is None:
             return default
         try:
@@ -364,7 +398,9 @@ class _Reader:
         return self._base / Path(text).expanduser() if text else None
 
     def _wrong(self, key: str, what: str) -> ConfigError:
-        return ConfigError(f"{self._path}: {key}: {what}")
+        line = marks(self._source).get(key)
+        place = f"{self._path}:{line[0]}:{line[1]}" if line else str(self._path)
+        return ConfigError(f"{place}: {key}: {what}")
 
 
 def _api_url(hub_url: str) -> str:

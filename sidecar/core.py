@@ -294,7 +294,7 @@ class Core:
         if slot.attempt.stage is Stage.RUNNING and outcome is None and event.goes_on:
             self._slot = replace(slot, waiting=False, progress_due=now + self._settings.progress_every)
             self._out.append(Resume(slot.attempt.assignment))
-            self._say(f"{slot.key.task_id}: its agent was woken before; waiting for its result", slot.key.task_id)
+            self._say(f"{slot.key.task_id}: was in hand before; going on with it", slot.key.task_id)
             return
         if slot.attempt.stage is Stage.RUNNING:
             found = outcome or Failure(STOPPED_DURING_RUN)

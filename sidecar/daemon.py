@@ -124,9 +124,7 @@ class Daemon:
         core = Core(queue, self._settings)
         restored = Restored()
         if queue.attempt and queue.attempt.stage is Stage.RUNNING:
-            outcome = await asyncio.to_thread(self._runner.recover, queue.attempt.assignment)
-            goes_on = self._runner.outlives and self._outbox.was_started(queue.attempt.key)
-            restored = Restored(outcome, goes_on)
+            restored = await asyncio.to_thread(self._runner.restore, queue.attempt.assignment)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)

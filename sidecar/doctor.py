@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,7 @@ from sidecar.events import Ended
 from sidecar.folder import Folder
 from sidecar.outbox import Outbox
 from sidecar.probing import ask, is_older, login_complaint, version_of
+from sidecar.relay import StayHere
 from sidecar.runner import Runner, RunSettings, without_secrets
 from sidecar.values import Blocked, Key, Outcome, Success
 
@@ -117,7 +119,8 @@ def _program(config: Config) -> Check:
         return Check("program", False, what, remedy or "make it executable")
     one = config.runtime
     words = one.program or one.definition.argv or one.argv
-    return Check("program", True, f"{words[0]} is there")
+    program = sys.executable if words[0] == "${PYTHON}" else words[0]
+    return Check("program", True, f"{program} is there")
 
 
 def _version(config: Config) -> Check | None:
@@ -157,7 +160,7 @@ def _get(config: Config, path: str, token: str | None = None) -> int:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
     handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in _LOOPBACK else []
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=HUB_WITHIN_S) as answer:
+        with urllib.request.build_opener(StayHere, *handlers).open(request, timeout=HUB_WITHIN_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

@@ -1,7 +1,12 @@
-"""Files that are whole after any crash. The standard library only: the agent's side starts with it too."""
+"""Files that are whole after any crash, and reading that waits for nobody.
+
+The standard library only: the agent's side starts with it too.
+"""
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +42,18 @@ def append_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     sync_folder(path.parent)
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Return the first ``most`` bytes of a plain file. Raises OSError, also for a pipe, which would make us wait."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", str(path))
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

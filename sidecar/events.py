@@ -28,7 +28,7 @@ from sidecar.values import Key, Outcome, Queue
 class Restored:
     """The process has started; ``outcome`` is what a run that a crash cut off had left behind, if anything.
 
-    ``goes_on``: it is no child of ours and may still be at work.
+    ``goes_on``: it is no child of ours and may still be at work, or what it left has still to be submitted.
     """
 
     outcome: Outcome | None = None
@@ -137,7 +137,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on waiting for the agent that was woken for this assignment by an earlier process; the answer is ``Ended``."""
+    """Go on with what an earlier process has begun for this assignment; the answer is ``Ended``."""
 
     assignment: TaskAssign
 

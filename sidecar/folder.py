@@ -22,6 +22,7 @@ from typing import Any
 
 from coordinator.wire import plain
 from coordinator.wire.frames import TaskUpdated
+from sidecar.durable import read_plain
 from sidecar.outcome import TAIL_BYTES
 from sidecar.packet import Packet, update_text
 from sidecar.runtimes.reading import Printed
@@ -31,6 +32,7 @@ RESULT_FILE_BYTES = 16 * 1024 * 1024
 #: How many files of a scratch folder are named in a result; the rest is counted.
 FILES_NAMED = 100
 _NOT_LISTED = frozenset({".git", "node_modules", "__pycache__", ".venv"})
+_UPDATES = frozenset({"updates", "updates.jsonl"})
 _STREAMS = ("stdout.log", "stderr.log")
 
 
@@ -65,9 +67,15 @@ class Folder:
         return self.path / _STREAMS[0], self.path / _STREAMS[1]
 
     def make(self) -> None:
-        """Make it anew, with nothing of before."""
+        """Make it anew, with nothing of before but changes of the task, which may have come already."""
         if self.path.exists():
-            shutil.rmtree(self.path)
+            for entry in self.path.iterdir():
+                if entry.name in _UPDATES:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
         for folder in (self.work, self.tmp):
             folder.mkdir(mode=0o700, parents=True)
 
@@ -143,8 +151,7 @@ class Folder:
 def read_result_file(path: Path) -> bytes | None:
     """Return a result file, None when there is none; one that cannot be read is a failed result."""
     try:
-        with path.open("rb") as file:
-            data = file.read(RESULT_FILE_BYTES + 1)
+        data = read_plain(path, RESULT_FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:

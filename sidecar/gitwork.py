@@ -109,10 +109,10 @@ class Gitwork:
         (folder / _PLACE).write_text(json.dumps(said) + "\n", encoding="utf-8")
         return place
 
-    def finish(self, place: Place, assignment: TaskAssign, outcome: Success, *, patient: bool = True) -> Outcome:
+    def finish(self, place: Place, assignment: TaskAssign, outcome: Success) -> Outcome:
         """Commit what the agent left, submit its work, and say in the result where it is. Never raises FlowError.
 
-        A remote that does not answer is asked again for a minute, unless somebody waits (not ``patient``).
+        A remote that does not answer is asked again for a minute.
         """
         from sidecar.gitflow import tasks
         from sidecar.gitflow.submitting import submit
@@ -123,7 +123,7 @@ class Gitwork:
         report = Report(summary, tested, outcome.tokens_used)
         try:
             self._commit_leftovers(place, assignment)
-            for pause in (*(TRIES_AFTER_S if patient else ()), None):
+            for pause in (*TRIES_AFTER_S, None):
                 try:
                     done = submit(place.path, task=task, report=report, rebase=True, environment=self._environment)
                     break

@@ -171,8 +171,11 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         # an ignored signal would be inherited by the child.
         signal.signal(number, lambda _signal, _frame: None)
     limit = spec["log_limit"]
-    log = _Log(Path(spec["log"]), limit)
-    own = [_Log(Path(path), limit) for path in spec.get("streams") or ()]
+    try:
+        log = _Log(Path(spec["log"]), limit)
+        own = [_Log(Path(path), limit) for path in spec.get("streams") or ()]
+    except OSError as error:
+        return {"code": None, "output_bytes": 0, "error": f"{error.filename}: {error.strerror}"}
     me = os.getpid()
     pipes = [os.pipe() for _ in range(2 if own else 1)]
     streams = [_Stream(read, (log, *own[number : number + 1])) for number, (read, _) in enumerate(pipes)]
@@ -192,7 +195,9 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     for _, write in pipes:
         os.close(write)
     record = {"launcher": me, "launcher_start": start_time(me), "group": child.pid, "start": start_time(child.pid)}
-    Path(spec["record"]).write_text(json.dumps(record), encoding="utf-8")
+    # A full disk must not leave the child without its watcher.
+    with contextlib.suppress(OSError):
+        Path(spec["record"]).write_text(json.dumps(record), encoding="utf-8")
     _watch(child, streams, spec["grace"])
     code = child.poll()
     if code is None or not spec.get("spare"):

@@ -27,6 +27,8 @@ RESULT_BYTES = 1024 * 1024
 ERROR_CHARS = 4000
 #: Longest question that is sent, in characters; the hub keeps as many.
 QUESTION_CHARS = 8192
+#: What lies beyond the year 9999 is no instant, in ms since the epoch.
+LATEST_MS = 253_402_300_800_000
 
 _CLASSES: dict[str, FailureClass] = {name: name for name in get_args(FailureClass)}
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -135,15 +137,13 @@ def _instant(value: object) -> int | None:
     """Read ``retry_at``: ms since the epoch, or RFC 3339; anything else is no instant."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return int(value)
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
         except (ValueError, OverflowError):
             return None
-    return None
+    return int(value) if isinstance(value, int | float) and 0 < value < LATEST_MS else None
 
 
 def _cut(result: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from coordinator.wire.plain import HIDDEN
 from sidecar.config import Config
 from sidecar.spool import Request
 from sidecar.values import Key
@@ -40,7 +41,7 @@ class Relay:
         }
         local = urllib.parse.urlsplit(self._base).hostname in _LOOPBACK
         proxies = [urllib.request.ProxyHandler({})] if local else []
-        self._opener = urllib.request.build_opener(_StayHere, *proxies)
+        self._opener = urllib.request.build_opener(StayHere, *proxies)
 
     def perform(self, key: Key, request: Request) -> dict[str, Any]:
         """Do one request and return its reply; never raises."""
@@ -58,7 +59,7 @@ class Relay:
         headers = {"Authorization": f"Bearer {self._config.token}", "Accept": "application/json"}
         data = None
         if body is not None:
-            data = json.dumps(body).encode()
+            data = json.dumps(body).replace(self._config.token, HIDDEN).encode()
             headers |= {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         request = urllib.request.Request(self._base + path, data, headers, method=method)  # noqa: S310 - our own hub
         try:
@@ -90,7 +91,7 @@ class Relay:
         return "POST", "/api/tasks", {**_some(body, _PROPOSAL), "metadata": {"proposed_in": key.task_id}}
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
+class StayHere(urllib.request.HTTPRedirectHandler):
     """A redirect would take the token to whoever it names."""
 
     def redirect_request(self, *_args: Any) -> None:

@@ -22,10 +22,10 @@ from coordinator.wire.frames import TaskAssign, TaskUpdated
 from sidecar import child, waking
 from sidecar.child import Order
 from sidecar.core import STOPPED_DURING_RUN
-from sidecar.events import Ended
+from sidecar.events import Ended, Restored
 from sidecar.folder import Folder
 from sidecar.gitflow.values import FlowError
-from sidecar.gitwork import Gitwork, failure_of, place_of, unsubmitted
+from sidecar.gitwork import Gitwork, Place, failure_of, place_of, unsubmitted
 from sidecar.outbox import Outbox
 from sidecar.outcome import QUESTION_CHARS, Exit, clean, judge, read_result
 from sidecar.packet import Packet, build, how_to_report, overhead_tokens
@@ -94,7 +94,7 @@ class Runner:
         self._begin(assignment, resumed=False)
 
     def resume(self, assignment: TaskAssign) -> None:
-        """Go on waiting for a woken agent that an earlier sidecar has left at work."""
+        """Go on with what ``restore`` said goes on."""
         self._begin(assignment, resumed=True)
 
     def kill(self, key: Key, *, ours: bool) -> None:
@@ -134,19 +134,30 @@ class Runner:
     def _kept(self, key: Key, frame: TaskUpdated) -> tuple[bool, Path]:
         """Keep a change; return whether it is new, and the file that holds the newest."""
         folder = self._folder(key)
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = Spool(folder.path)
         new = spool.update(frame.model_dump(exclude_none=True))
         return new, folder.spell_updates(spool.updates())
 
-    def recover(self, assignment: TaskAssign) -> Outcome | None:
-        """Make sure that nothing of a run cut off by a crash is alive, then return the result that it left, if any."""
+    def restore(self, assignment: TaskAssign) -> Restored:
+        """Make sure that nothing of a run cut off by a crash is alive, then return what it left.
+
+        It goes on where the agent is no child of ours, and where its work has still to be submitted.
+        """
         key = key_of(assignment)
-        child.end_leftovers(self._folder(key).path, spare=self.outlives)
+        outcome = self._left(key)
+        if isinstance(outcome, Success) and self._place(key) is not None:
+            return Restored(goes_on=True)
+        if outcome is not None:
+            return Restored(self._completed(key, outcome, assignment))
+        return Restored(goes_on=self.outlives and self._outbox.was_started(key))
+
+    def _left(self, key: Key) -> Outcome | None:
+        """Return what a run cut off by a crash has left, once nothing of it is alive; None: no word at all."""
         folder = self._folder(key)
+        child.end_leftovers(folder.path, spare=self.outlives)
         result = waking.result_of(folder, self._outbox, key) if self.outlives else folder.result()
-        if result is None:
-            return self._open_question(key)
-        return self._completed(key, read_result(result, clean(folder.tail())), assignment)
+        return self._open_question(key) if result is None else read_result(result, clean(folder.tail()))
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
@@ -173,10 +184,13 @@ class Runner:
         self._report(Ended(key, outcome))
 
     async def _outcome(self, key: Key, assignment: TaskAssign, run: _Run, resumed: bool) -> Outcome | None:
-        if not resumed:
-            if self._outbox.was_started(key):
-                # queue.json was lost, the attempt's folder was not: it ran, and does not run again.
-                return await asyncio.to_thread(self.recover, assignment) or Failure(STOPPED_DURING_RUN)
+        # Also when queue.json was lost and the attempt's folder was not: it ran, and does not run again.
+        if resumed or self._outbox.was_started(key):
+            left = await asyncio.to_thread(self._left, key)
+            if left is not None or not (resumed and self.outlives):
+                left = left or Failure(STOPPED_DURING_RUN)
+                return await asyncio.to_thread(self._completed, key, left, assignment, run)
+        else:
             if complaint := await self._login_complaint():
                 return Failure(complaint, "environment")
             await asyncio.to_thread(self._prepare, key, assignment)
@@ -238,6 +252,10 @@ class Runner:
         folder = self._folder(key)
         place = place_of(folder.path)
         return self._settings.cwd or folder.work if place is None else place.path
+
+    def _place(self, key: Key) -> Place | None:
+        """Return the work tree whose work this sidecar submits, None when there is none."""
+        return None if self._settings.git is None else place_of(self._folder(key).path)
 
     def _packet(self, key: Key, assignment: TaskAssign) -> Packet:
         folder = self._folder(key).path
@@ -329,15 +347,15 @@ class Runner:
     def _completed(self, key: Key, outcome: Outcome, assignment: TaskAssign, run: _Run | None = None) -> Outcome:
         """Add to a success what only the sidecar knows: its own cost, where the work is in git, or which files.
 
-        Without a ``run`` it was ended by an earlier process, and the hub is waiting for the word of this one.
+        Without a ``run`` it was ended by an earlier process, and there is nothing to submit.
         """
         if not isinstance(outcome, Success):
             return outcome
-        place = place_of(self._folder(key).path)
-        if place is not None and self._settings.git is not None:
-            if run is not None and not run.ours:
+        place = self._place(key)
+        if run is not None and place is not None and self._settings.git is not None:
+            if not run.ours:
                 return replace(outcome, result={**outcome.result, **unsubmitted(place)})
-            submitted = self._settings.git.finish(place, assignment, outcome, patient=run is not None)
+            submitted = self._settings.git.finish(place, assignment, outcome)
             if not isinstance(submitted, Success):
                 return submitted
             outcome = submitted

@@ -2,7 +2,7 @@
 
 Both sides use this module: ``agentcom-report`` and the MCP server beside the agent, which have neither network nor
 token, and the daemon, which looks into the folder while the attempt is in hand. Every file appears whole and is on disk
-before a function returns. The standard library only, because a command of the agent's starts with it.
+before a function returns. It loads next to nothing, because a command of the agent's starts with it.
 
     confirmed               the agent has taken the work up
     reports/N-PID-KIND.json progress and notes, until they are read; questions, which stay
@@ -17,13 +17,13 @@ It decides nothing about tasks and knows no hub.
 import contextlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar.durable import append_durably, write_durably, write_first
+from coordinator.wire import plain
+from sidecar.durable import append_durably, read_plain, write_durably, write_first
 
 #: A file that is larger than this is not read, in bytes; larger words are refused before they are written.
 FILE_BYTES = 2 * 1024 * 1024
@@ -205,18 +205,9 @@ def _number(value: object, otherwise: float | None) -> float | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the object in a file, None when there is none; what is no plain file is never opened for long."""
+    """Return the object in a file, made plain; None when there is none that can be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
+        found = plain.read(read_plain(path, FILE_BYTES))
+    except (OSError, ValueError):
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        with open(handle, "rb", closefd=False) as file:  # a handle: a pipe makes nobody wait
-            found = json.loads(file.read(FILE_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    finally:
-        os.close(handle)
     return found if isinstance(found, dict) else None

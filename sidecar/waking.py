@@ -15,6 +15,7 @@ from pathlib import Path
 from coordinator.wire import plain
 from sidecar import child
 from sidecar.child import Order
+from sidecar.durable import read_plain
 from sidecar.folder import Folder, read_result_file
 from sidecar.outbox import Outbox
 from sidecar.outcome import Exit, clean, judge, read_result
@@ -27,6 +28,8 @@ LOOK_EVERY_S = 0.5
 WAKE_LIMIT_S = 60.0
 #: A result file that is no JSON is taken as it is when nobody has written to it for so long, in seconds.
 SETTLED_S = 5.0
+#: So much of a mark is read, in bytes.
+MARK_BYTES = 64 * 1024
 
 
 def forget_older(outbox: Outbox, key: Key) -> None:
@@ -91,7 +94,7 @@ def _has_confirmed(folder: Folder, outbox: Outbox, key: Key) -> bool:
     if folder.confirmed_file.exists():
         return True
     try:
-        text = _flat(outbox, key)[0].read_text(encoding="utf-8", errors="replace")
+        text = read_plain(_flat(outbox, key)[0], MARK_BYTES)
     except OSError:
         return False
     try:

@@ -25,6 +25,8 @@ from coordinator.service import CannotStart, HubView
 from coordinator.starting import part, start
 from coordinator.sync import Syncer
 
+pytestmark = pytest.mark.slow
+
 #: Longest wait for something that must happen soon.
 SOON = 30.0
 READY = "# Backlog\n\n## Ready\n\n"

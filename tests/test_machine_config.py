@@ -6,7 +6,7 @@ import pytest
 from support.cli import call
 
 from coordinator import service
-from coordinator.config import Machine, find, read
+from coordinator.config import Asked, Machine, find, read, settled
 from coordinator.listening import Listening, Tls
 from coordinator.trail import CannotStart
 
@@ -67,6 +67,24 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, words: str
     assert wrong.value.exit_code == 78
 
 
+def test_every_setting_knows_who_said_it(tmp_path: Path) -> None:
+    path = written(tmp_path, WHOLE)
+    said = settled(Asked(listen="[::1]:1", source="main"), read(path), {})
+    assert (said.listen.value, said.listen.origin) == ("[::1]:1", "--listen")
+    assert (said.source.value, said.source.origin) == ("main", "--source")
+    assert (said.remote.value, said.remote.origin) == ("origin", f"{path}:2:9")
+    assert (said.tls.origin, said.plain.origin) == (f"{path}:5:6", "default")
+    assert (said.hook_secret.value, said.hook_secret.origin) == ("0123456789", f"{path}:8:14")
+    said = settled(Asked(plain=True), read(path), {"AGENTCOM_HOOK_SECRET": "other"})
+    assert (said.tls.value, said.tls.origin, said.plain.origin) == (None, "default", "--plain")
+    assert (said.hook_secret.value, said.hook_secret.origin) == ("other", "AGENTCOM_HOOK_SECRET in the environment")
+
+
+def test_no_secret_shows_in_the_settings(tmp_path: Path) -> None:
+    said = settled(Asked(), read(written(tmp_path, WHOLE)), {})
+    assert "0123456789" not in repr(said)
+
+
 def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="chmod 600"):
         read(written(tmp_path, "hook_secret: abc\n", 0o644))
@@ -98,6 +116,15 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[service.Options]:
     monkeypatch.setattr(service, "serve", serve)
     monkeypatch.setattr("coordinator.log.set_up", lambda: None)
     return seen
+
+
+def test_an_address_that_is_none_is_named_by_its_place_in_the_file(
+    tmp_path: Path, started: list[service.Options], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "repo: .\nlisten: nowhere\n")
+    said = call(capfd, "hub", "--config", str(path))
+    assert (said.code, started) == (64, [])
+    assert f"{path}:2:9: listen: nowhere: expected HOST:PORT" in said.err
 
 
 def test_the_command_line_wins_over_the_file(

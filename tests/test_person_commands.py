@@ -10,6 +10,8 @@ import pytest
 import yaml
 from support.repo import PERSON, Clone, git_env
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -21,6 +21,8 @@ from coordinator.ports import Conflict, Fatal
 from coordinator.service import Options, serve
 from coordinator.starting import _keep
 
+pytestmark = pytest.mark.slow
+
 STATE = "agentcom/state"
 READY = "# Backlog\n\n## Ready\n\n"
 FIRST = READY + "- [ ] first thing\n"

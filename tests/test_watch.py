@@ -18,6 +18,8 @@ from coordinator.ground import survey
 from coordinator.watch import AlreadyWatched, Block, Watch, WatchLock
 from coordinator.watching import LOOK_EVERY_S
 
+pytestmark = pytest.mark.slow
+
 BACKLOG = "# Backlog\n\n## Ready\n\n- [ ] Write the guide\n- [ ] Port the parser\n"
 SETTLE = 10.0
 #: Long enough for everything that is still to come.

@@ -30,6 +30,7 @@ COMMANDS = {
     "import": ("import_cmd:command", "Take over agents and open tasks of version 1."),
     "validate": ("validate_cmd:command", "Check what people write before it is committed."),
     "install-hook": ("install_hook_cmd:command", "Check what people write at every commit, by a git hook."),
+    "config": ("config_cmd:command", "Show every setting in force, and who said it."),
     "doctor": ("doctor_cmd:command", "Say what is wrong around a hub, and what to do; a bundle for support."),
     "uninstall": ("uninstall_cmd:command", "Take back git settings and hook; keep files and trail."),
     "schema": ("schema_cmd:command", "Print what may stand in a file, for editors."),
@@ -50,7 +51,8 @@ EXIT_USAGE = 64
 def cli() -> None:
     """Write what you want into a git repository, and agents do it.
 
-    Start with `agentcom demo`; then `agentcom init`, `agentcom hub` and `agentcom agent add`.
+    Start with `agentcom up` in a project of yours, then `agentcom add "What you want done"` in another terminal.
+    `agentcom demo` shows it in a folder that it throws away.
     """
 
 

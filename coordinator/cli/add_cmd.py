@@ -66,9 +66,9 @@ def command(title: str, directory: Path, lane: str, hub: str | None, as_json: bo
     if meant is not Lane.READY:
         follows = "it waits there until you move it under a heading that is ready"
     elif running or ground.elsewhere:
-        follows = "the hub hands it to a fitting agent"
+        follows = "the hub hands it to a fitting agent; `agentcom status` says how it goes"
     else:
-        follows = "no hub is running: start one with `agentcom hub`"
+        follows = "no hub is running: start one with `agentcom up`, or `agentcom hub` alone"
     click.echo(f"committed {commit[:8]}: {name}:{added.item.line}; {follows}")
     if ground.to_push:
         click.echo(ground.to_push)

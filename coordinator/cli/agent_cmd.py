@@ -191,10 +191,11 @@ def list_agents(directory: Path, hub: str | None, as_json: bool) -> None:
     say_origin(picture)
     if not picture.agents:
         click.echo("no agents; add one with `agentcom agent add NAME`")
-    print_table(
+    rows = (
         (a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", ",".join(a["capabilities"]) or "-", agent_flags(a))
         for a in picture.agents
     )
+    print_table(rows, heads=("agent", "state", "task", "capabilities", "flags"))
 
 
 @command.command("resume", short_help="Let a parked agent have work again.")
@@ -230,12 +231,19 @@ def undrain(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> N
 
 def _say(what: str, agent_id: str, directory: Path, hub: str | None, follows: str, *, as_json: bool) -> None:
     """Put a word about an agent to the running hub, and tell what follows once it is durable."""
-    import os
     from urllib.parse import quote
 
-    from coordinator.reading import HubBusy, HubUnreachable, NoAddress, TokenRefused, ground_or_none, running_hub
+    from coordinator.reading import (
+        HubBusy,
+        HubUnreachable,
+        NoAddress,
+        TokenRefused,
+        ground_or_none,
+        hub_named,
+        running_hub,
+    )
 
-    named = hub or os.environ.get("AGENTCOM_HUB")
+    named = hub_named(hub)
     ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
     try:
         said = running_hub(ground, hub).post(f"/api/agents/{quote(agent_id, safe='')}/{what}")

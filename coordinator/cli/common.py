@@ -2,12 +2,16 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from coordinator.terminal import has_colours, is_screen
 
 if TYPE_CHECKING:
     from coordinator.git.person import CannotCommit
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 _STEERS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 #: Version of every JSON object that a command prints.
 SCHEMA_VERSION = 1
+#: What stands above commits of the trail.
+LOG = ("time", "commit", "what")
 EXIT_FAILED = 1
 EXIT_WOULD_CHANGE = 2
 EXIT_USAGE = 64
@@ -51,15 +57,6 @@ def refuse(error: "CannotCommit") -> NoReturn:
     fail(str(error), EXIT_CONFIG if isinstance(error, NoIdentity) else EXIT_FAILED)
 
 
-def listen_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``--listen HOST:PORT``, or end with one line."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        fail(f"--listen {text}: expected HOST:PORT, for example 127.0.0.1:4000", EXIT_USAGE)
-    host = host.removeprefix("[").removesuffix("]")
-    return ("127.0.0.1" if host == "localhost" else host), int(port)
-
-
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object with its schema version first."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **value}, ensure_ascii=False, indent=2)
@@ -76,10 +73,42 @@ def local_time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
-    """Print rows as aligned columns, nothing when there are none."""
-    if text := table(rows, indent):
-        click.echo(text)
+def print_table(
+    rows: Iterable[Sequence[str]], indent: str = "", heads: Sequence[str] = (), *, whole: bool = False
+) -> None:
+    """Print rows as columns, nothing when there are none.
+
+    On a terminal they fit its width and have ``heads``; with ``whole`` no word is broken for that, because people copy
+    it. Elsewhere they are lines as ``table`` makes them, without heads.
+    """
+    cells = [[_clean(cell) for cell in row] for row in rows]
+    if not cells:
+        return
+    if not is_screen(sys.stdout):
+        click.echo(table(cells, indent))
+        return
+    from coordinator.cli.screen import show_table
+
+    show_table(cells, indent, heads, whole=whole)
+
+
+def toned(text: str, word: str, *, err: bool = False) -> str:
+    """Return a text that is to be printed in the colour of a word, such as ``failed``, where there are colours."""
+    stream = sys.stderr if err else sys.stdout
+    if not has_colours(stream):
+        return text
+    from coordinator.cli.screen import tone
+
+    return tone(text, word, stream)
+
+
+def busy(text: str, *, quietly: bool = False) -> AbstractContextManager[None]:
+    """Show while something goes on, on a terminal, that it does; elsewhere, and ``quietly``, nothing."""
+    if quietly or not is_screen(sys.stderr):
+        return nullcontext()
+    from coordinator.cli import screen
+
+    return screen.busy(one_line(text))
 
 
 def table(rows: Iterable[Sequence[str]], indent: str = "") -> str:

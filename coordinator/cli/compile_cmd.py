@@ -89,7 +89,7 @@ def _list(title: str, entries: "tuple[Planned, ...]") -> None:
         return
     click.echo(title)
     rows = [(one.id or "-", _where(one), one.lane, one.priority, one.title[:60], one.why) for one in entries[:SHOWN]]
-    print_table(rows, "  ")
+    print_table(rows, "  ", ("task", "where", "lane", "priority", "title", "why"))
     if len(entries) > SHOWN:
         click.echo(f"  and {len(entries) - SHOWN} more: --json has all of them")
 

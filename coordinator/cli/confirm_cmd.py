@@ -125,11 +125,11 @@ def _say(held: Sequence[Mapping[str, Any]], titles: Mapping[str, str], coming: "
         ids = batch["ids"]
         what = "revision" if batch["kind"] == "proposed" else "source commit"
         click.echo(f"{what} {batch['commit'][:10]}: {len(ids)} {_WHY.get(batch['kind'], batch['kind'])}")
-        print_table([(name, titles.get(name, "")[:70]) for name in ids[:SHOWN]], "  ")
+        print_table([(name, titles.get(name, "")[:70]) for name in ids[:SHOWN]], "  ", ("task", "title"))
         if len(ids) > SHOWN:
             click.echo(f"  and {len(ids) - SHOWN} more")
     if coming:
         click.echo(f"committed and not observed yet: {len(coming)} would be held")
-        print_table([(one.id, one.title[:70], one.why) for one in coming[:SHOWN]], "  ")
+        print_table([(one.id, one.title[:70], one.why) for one in coming[:SHOWN]], "  ", ("task", "title", "why"))
     if not held and not coming:
         click.echo("nothing is held")

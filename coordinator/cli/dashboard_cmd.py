@@ -13,7 +13,6 @@ from coordinator.cli.common import (
     directory_option,
     fail,
     json_option,
-    listen_address,
     print_json,
 )
 
@@ -53,15 +52,18 @@ def command(
         return
     if (tls_cert is None) != (tls_key is None):
         fail("--tls-cert and --tls-key belong together: give both", EXIT_USAGE)
-    host, port = listen_address(listen)
     from coordinator import eventloop, log
     from coordinator.cli.reading_options import open_ground
     from coordinator.clonepages import serve
-    from coordinator.listening import Listening, Tls
+    from coordinator.listening import Listening, Tls, address
     from coordinator.place import Exposed
     from coordinator.trail import CannotStart
     from coordinator.web.callers import is_loopback
 
+    try:
+        host, port = address(listen)
+    except CannotStart as error:
+        fail(str(error), error.exit_code)
     ground = open_ground(directory)
     log.set_up()
     elsewhere = behind_proxy or not is_loopback(host)

@@ -1,8 +1,12 @@
 """``agentcom demo``: see it work."""
 
+import sys
+
 import click
 
-from coordinator.cli.common import EXIT_FAILED, fail
+from coordinator.cli.board import Board
+from coordinator.cli.common import EXIT_FAILED, fail, print_table, toned
+from coordinator.terminal import is_screen
 
 
 @click.command("demo")
@@ -22,13 +26,13 @@ def command(tasks: int, agents: int, chaos: bool, keep: bool, as_json: bool) -> 
     from coordinator.demo.stage import StageError
     from coordinator.git.run import GitError
 
-    def say(text: str) -> None:
-        click.echo(text, err=as_json)
-
+    board = Board(terminal=is_screen(sys.stderr if as_json else sys.stdout), err=as_json)
     try:
-        report, folder, log = run_demo(tasks, agents, say, chaos=chaos, keep=keep)
+        report, folder, log = run_demo(tasks, agents, board.say, board.note, chaos=chaos, keep=keep)
     except (StageError, GitError) as error:
         fail(str(error))
+    finally:
+        board.note("")
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -42,7 +46,6 @@ def command(tasks: int, agents: int, chaos: bool, keep: bool, as_json: bool) -> 
 
 
 def _print(report: object, log: str) -> None:
-    from coordinator.cli.common import table
     from coordinator.demo.measure import Report
 
     if not isinstance(report, Report):
@@ -66,7 +69,10 @@ def _print(report: object, log: str) -> None:
         ("time in all", f"{report.seconds:.1f} s"),
     ]
     click.echo()
-    click.echo(table(rows, "  "))
+    print_table(rows, "  ")
     click.echo("\nthe end of `git log agentcom/state`:")
     click.echo("\n".join(f"  {line}" for line in log.splitlines()))
-    click.echo("\n" + ("every task was done exactly once" if report.good else "SOMETHING IS WRONG, see above"))
+    if report.good:
+        click.echo("\n" + toned("every task was done exactly once", "done"))
+    else:
+        click.echo("\n" + toned("SOMETHING IS WRONG, see above", "bad"))

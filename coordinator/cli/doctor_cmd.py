@@ -1,19 +1,28 @@
 """``agentcom doctor``: what is wrong around a hub, what to do, and a bundle for somebody who helps."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, directory_option, fail, json_option, one_line, print_json
+from coordinator.cli.common import (
+    EXIT_FAILED,
+    busy,
+    directory_option,
+    fail,
+    json_option,
+    one_line,
+    print_json,
+    print_table,
+)
 from coordinator.cli.reading_options import hub_option
+from coordinator.terminal import is_screen
 
 if TYPE_CHECKING:
     from coordinator.doctor.examine import Report
     from coordinator.doctor.findings import Finding
     from coordinator.ground import Ground
-
-_COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 
 @click.command("doctor")
@@ -37,20 +46,21 @@ def command(fix: bool, bundle: Path | None, hub: str | None, directory: Path, as
     from coordinator.doctor.findings import is_well
 
     directory = directory.absolute()
-    report = examine(directory, hub)
+    with busy("examining ...", quietly=as_json):
+        report = examine(directory, hub)
     done: list[str] = []
     if fix and report.ground is not None:
         done = _mended(report.ground, report.findings)
         if done:
-            report = examine(directory, hub)
+            with busy("examining again ...", quietly=as_json):
+                report = examine(directory, hub)
     packed = () if bundle is None else _packed(bundle, report)
     if as_json:
         written = None if bundle is None else str(bundle)
         found = [finding.json() for finding in report.findings]
         print_json({"well": is_well(report.findings), "findings": found, "fixed": done, "bundle": written})
     else:
-        for finding in report.findings:
-            _say(finding)
+        _say(report.findings)
         for line in done:
             click.echo(f"fixed  {one_line(line)}")
         fixable = [finding for finding in report.findings if finding.cure is not None]
@@ -83,8 +93,12 @@ def _packed(bundle: Path, report: "Report") -> tuple[str, ...]:
         fail(f"--bundle {bundle}: {error.strerror or error}")
 
 
-def _say(finding: "Finding") -> None:
-    level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
-    click.echo(f"{level}  {finding.check:<12}  {one_line(finding.text)}")
-    if finding.advice:
-        click.echo(f"{'':<21}-> {one_line(finding.advice)}")
+def _say(findings: "tuple[Finding, ...]") -> None:
+    if is_screen(sys.stdout):
+        rows = [(one.level, one.check, f"{one.text} -> {one.advice}" if one.advice else one.text) for one in findings]
+        print_table(rows, heads=("level", "about", "finding"), whole=True)
+        return
+    for finding in findings:
+        click.echo(f"{finding.level:<5}  {finding.check:<12}  {one_line(finding.text)}")
+        if finding.advice:
+            click.echo(f"{'':<21}-> {one_line(finding.advice)}")

@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from coordinator.cli.common import EXIT_CONFIG, EXIT_FAILED, EXIT_FILES_WRONG, fail
+from coordinator.sourced import Sourced, first, variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,14 @@ def edited(name: str, text: bytes, complain: Callable[[bytes], bool]) -> tuple[b
             fail(f"the editor took {name} away: nothing is committed")
 
 
+def chosen() -> Sourced[str]:
+    """Return the command of the editor, and who named it."""
+    return first("vi", *((os.environ.get(name) or None, variable(name)) for name in ("VISUAL", "EDITOR")))
+
+
 def _run(copy: Copy) -> int:
     """Run the editor on the copy and return its exit status."""
-    named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    named = chosen().value
     try:
         argv = [*shlex.split(named), str(copy.path)]
         return subprocess.run(argv, check=False).returncode

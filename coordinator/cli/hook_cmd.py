@@ -1,6 +1,5 @@
 """``agentcom hook secret``: what a forge must know so that its push hooks count."""
 
-import os
 from pathlib import Path
 
 import click
@@ -8,8 +7,6 @@ import click
 from coordinator.cli.common import directory_option, fail, json_option, print_json, print_table
 from coordinator.cli.reading_options import open_ground
 
-#: Where the secret may come from instead; it wins over the file in the git directory.
-VARIABLE = "AGENTCOM_HOOK_SECRET"
 _FORGES = (
     ("GitHub", "Settings > Webhooks > Add webhook: Payload URL, Content type application/json, Secret, the push event"),
     ("GitLab", "Settings > Webhooks > Add new webhook: URL, Secret token, Push events"),
@@ -38,7 +35,7 @@ def secret(context: click.Context, new: bool, config: Path | None, directory: Pa
 
     A running hub takes a new one at once. Whoever knows the secret can make the hub look, and nothing more.
     """
-    from coordinator.config import find
+    from coordinator.config import Asked, find, settled
     from coordinator.reading import is_here
     from coordinator.trail import CannotStart
 
@@ -47,18 +44,20 @@ def secret(context: click.Context, new: bool, config: Path | None, directory: Pa
     except CannotStart as error:
         fail(str(error), error.exit_code)
     named = context.get_parameter_source("directory") is not click.core.ParameterSource.DEFAULT
-    ground = open_ground(directory if named else machine.repo or directory)
-    elsewhere = VARIABLE if os.environ.get(VARIABLE) else str(machine.where) if machine.hook_secret else ""
-    if elsewhere and new:
-        fail(f"{elsewhere} says the secret, and wins over one that is made here: change it there")
-    known = os.environ.get(VARIABLE) or machine.hook_secret or ground.place.hook_secret(new=new)
+    said = settled(Asked(repo=directory if named else None), machine)
+    ground = open_ground(said.repo.value)
+    if said.hook_secret.value and new:
+        fail(f"{said.hook_secret.origin} says the secret, and wins over one that is made here: change it there")
+    if not said.hook_secret.value:
+        ground.place.hook_secret(new=new)
+    known = ground.place.known_hook_secret(said.hook_secret)
     running = ground.place.read_hub() or {}
-    base = machine.public_url or str(running.get("public_url") or running.get("url") or "http://127.0.0.1:4000")
+    base = said.public_url.value or str(running.get("public_url") or running.get("url") or "http://127.0.0.1:4000")
     url = f"{base.rstrip('/')}/hooks/git"
     if as_json:
-        print_json({"secret": known, "url": url, "from": elsewhere or str(ground.place.hook_file)})
+        print_json({"secret": known.value, "url": url, "from": known.origin})
         return
-    print_table([("secret", known), ("url", url)])
+    print_table([("secret", known.value or ""), ("url", url)], whole=True)
     print_table(_FORGES)
     if is_here(url):
         click.echo("note: a forge must be able to reach it: see --public-url of `agentcom hub`")

@@ -1,12 +1,11 @@
 """``agentcom hub``: run the hub in the foreground, or let the machine run it as a service."""
 
-import os
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail, listen_address
+from coordinator.cli.common import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, directory_option, fail
 from coordinator.cli.lazy import LazyGroup
 
 _BELOW = {
@@ -74,9 +73,8 @@ def command(
         _refuse_options(context, context.invoked_subcommand)
         return
     from coordinator import eventloop, log
-    from coordinator.cli.hook_cmd import VARIABLE
-    from coordinator.config import find
-    from coordinator.listening import Listening, Tls
+    from coordinator.config import Asked, find, settled
+    from coordinator.listening import Tls
     from coordinator.service import CannotStart, Conflict, Fatal, Options, serve
     from coordinator.wire.notify import Herald
 
@@ -85,23 +83,31 @@ def command(
 
     if (tls_cert is None) != (tls_key is None):
         fail("--tls-cert and --tls-key belong together: give both", EXIT_USAGE)
+    asked = Asked(
+        repo=directory if given("directory") else None,
+        remote=remote or None,
+        source=source or None,
+        listen=listen if given("listen") else None,
+        tls=None if tls_cert is None or tls_key is None else Tls(tls_cert.absolute(), tls_key.absolute()),
+        behind_proxy=behind_proxy,
+        plain=plain,
+        public_url=public_url or None,
+        data_dir=None if data_dir is None else data_dir.absolute(),
+    )
     try:
-        machine = find(config)
+        said = settled(asked, find(config))
+        listening = said.listening()
     except CannotStart as error:
         fail(str(error), error.exit_code)
-    host, port = listen_address(listen if given("listen") else machine.listen or listen)
-    tls = None if tls_cert is None or tls_key is None else Tls(tls_cert.absolute(), tls_key.absolute())
-    if tls is None and not behind_proxy and not plain:  # these go together: a word about one is a word about all
-        tls, behind_proxy, plain = machine.tls, machine.behind_proxy, machine.plain
     log.set_up()
     options = Options(
-        repo=(directory if given("directory") else machine.repo or directory).absolute(),
-        listening=Listening(host, port, tls, behind_proxy, plain, public_url or machine.public_url),
-        source=source or machine.source,
+        repo=said.repo.value.absolute(),
+        listening=listening,
+        source=said.source.value,
         take_over=take_over,
-        remote=remote or machine.remote,
-        data_dir=machine.data_dir if data_dir is None else data_dir.absolute(),
-        hook_secret=os.environ.get(VARIABLE) or machine.hook_secret,
+        remote=said.remote.value,
+        data_dir=said.data_dir.value,
+        hook_secret=said.hook_secret.value,
     )
     try:
         where = options.repo.resolve()

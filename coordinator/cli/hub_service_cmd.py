@@ -10,21 +10,20 @@ from coordinator.cli.common import (
     EXIT_LOCKED,
     EXIT_NO_HUB,
     EXIT_USAGE,
+    busy,
     directory_option,
     fail,
     json_option,
-    listen_address,
 )
 from coordinator.cli.reading_options import open_ground
 from coordinator.cli.serving import How, install_options, install_service, search_path, unfit, uninstall_services
 
 if TYPE_CHECKING:
-    from coordinator.config import Machine
+    from coordinator.config import Machine, Settled
     from coordinator.ground import Ground
+    from coordinator.listening import Listening
     from coordinator.services.values import Plan, Service
 
-#: Where a hub listens unless told otherwise.
-USUAL = "127.0.0.1:4000"
 #: How long a hub may take to answer after its start, in seconds, where the manager does not wait for it.
 ANSWER_WITHIN = 60.0
 
@@ -32,7 +31,7 @@ ANSWER_WITHIN = 60.0
 @click.command("install")
 @directory_option
 @click.option(
-    "--listen", metavar="HOST:PORT", help=f"Where agents connect (default: as the config says, else {USUAL})."
+    "--listen", metavar="HOST:PORT", help="Where agents connect (default: as the config says, else 127.0.0.1:4000)."
 )
 @click.option(
     "--config",
@@ -58,14 +57,16 @@ def install(
     By systemd, launchd or pm2, whichever runs here; --dry-run shows what would be written and run. Doing it again
     changes nothing, or what is different.
     """
+    from coordinator.config import Asked, settled
+
     machine = _machine(config)
-    host, port = listen_address(listen or machine.listen or USUAL)
-    _check(machine, host, port)
-    ground = open_ground(directory if directory != Path() else machine.repo or directory)
+    said = settled(Asked(repo=directory if directory != Path() else None, listen=listen or None), machine)
+    listening = _checked(said)
+    ground = open_ground(said.repo.value)
     words = () if machine.where is None else ("--config", str(machine.where))
     if listen or not machine.listen:
-        words = (*words, "--listen", f"{host}:{port}")
-    service = _service(ground, words, name, machine.data_dir)
+        words = (*words, "--listen", f"{listening.host}:{listening.port}")
+    service = _service(ground, words, name, said.data_dir.value)
     how = How(manager, system, run_as, dry_run, as_json)
     if not dry_run and manager != "none":
         _refuse_second(ground, service)
@@ -103,17 +104,19 @@ def _machine(config: Path | None) -> "Machine":
         fail(str(error), error.exit_code)
 
 
-def _check(machine: "Machine", host: str, port: int) -> None:
-    """End with one line when a hub would not start with that address."""
-    from coordinator.listening import Listening, check
+def _checked(said: "Settled") -> "Listening":
+    """Return where the hub listens; end with one line when it would not start there."""
+    from coordinator.listening import check
     from coordinator.trail import CannotStart
 
-    if port == 0:
-        fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
     try:
-        check(Listening(host, port, machine.tls, machine.behind_proxy, machine.plain, machine.public_url))
+        listening = said.listening()
+        if listening.port == 0:
+            fail("--listen: a service needs a port that stays the same, because agents come back to it", EXIT_USAGE)
+        check(listening)
     except CannotStart as error:
         fail(str(error), error.exit_code)
+    return listening
 
 
 def _service(ground: "Ground", words: tuple[str, ...], name: str, data_dir: Path | None = None) -> "Service":
@@ -159,8 +162,9 @@ def _wait(ground: "Ground", plan: "Plan") -> None:
     from coordinator.reading import hub_runs
 
     end = time.monotonic() + ANSWER_WITHIN
-    while (url := hub_runs(ground)) is None:
-        if time.monotonic() > end:
-            fail(f"the service was started, but no hub answers: `{' '.join(plan.log)}` says why", EXIT_NO_HUB)
-        time.sleep(0.2)
+    with busy("waiting for the hub to answer ..."):
+        while (url := hub_runs(ground)) is None:
+            if time.monotonic() > end:
+                fail(f"the service was started, but no hub answers: `{' '.join(plan.log)}` says why", EXIT_NO_HUB)
+            time.sleep(0.2)
     click.echo(f"hub ready at {url}", err=True)

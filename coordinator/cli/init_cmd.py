@@ -107,7 +107,7 @@ def _say_settings(wishes: "Wishes") -> None:
 
     if wishes.missing:
         click.echo("  git config of this repository (`agentcom uninstall` takes it back):")
-        print_table([(key, value, f"# {WANTED[key][1]}") for key, value in wishes.missing.items()], "    ")
+        print_table([(key, value, f"# {WANTED[key][1]}") for key, value in wishes.missing.items()], "    ", whole=True)
     for key, value in wishes.otherwise.items():
         wanted, why = WANTED[key]
         click.echo(f"  git config {key} is {value}, as you set it, and stays; AgentCom would set {wanted}: {why}")
@@ -120,7 +120,7 @@ def _next_steps(top: Path) -> None:
         ('agentcom add "What you want done"', "# a line under Ready, committed"),
     ]
     click.echo("next:")
-    print_table(([] if top == Path.cwd() else [(f"cd {top}", "")]) + rows, "  ")
+    print_table(([] if top == Path.cwd() else [(f"cd {top}", "")]) + rows, "  ", whole=True)
 
 
 def _make_repository(directory: Path) -> bool:

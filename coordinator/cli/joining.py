@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,7 @@ from coordinator.cli.common import (
     EXIT_NO_HUB,
     EXIT_REFUSED,
     EXIT_USAGE,
+    busy,
     fail,
     one_line,
     print_json,
@@ -147,7 +149,11 @@ class _Join:
             with opener.open(f"{self.url}/health", timeout=10) as answer:
                 date = answer.headers.get("Date")
         except (OSError, ValueError, http.client.HTTPException) as error:
-            self._stop(f"no hub answers at {self.url} ({getattr(error, 'reason', error)}): start it", EXIT_NO_HUB)
+            self._stop(
+                f"no hub answers at {self.url} ({getattr(error, 'reason', error)}): start it there with `agentcom "
+                "hub`, or correct the address",
+                EXIT_NO_HUB,
+            )
         if date:
             try:
                 off = parsedate_to_datetime(date).timestamp() - (began + time.time()) / 2
@@ -173,11 +179,18 @@ class _Join:
                 config = load(self.w.config)
             except ConfigError as error:
                 self._stop(str(error), EXIT_CONFIG)
+            there = config.runtime.definition.name
+            if self.w.runtime not in (None, there):
+                self._stop(
+                    f"{self.w.config} has runtime {there}, not {self.w.runtime}: change it there, or leave "
+                    "--runtime away",
+                    EXIT_USAGE,
+                )
             if missing := missing_program(config):
                 self._stop(f"{self.w.config}: {missing}", EXIT_CONFIG)
             if config.runtime.check_login:
                 self._logged_in(login_complaint(runtime_of(config), {**os.environ, **config.runtime.env}))
-            return config.runtime.definition.name
+            return there
         name = self.w.runtime or next((one for one in _USUAL if shutil.which(one)), None)
         if name is None:
             self._stop(
@@ -443,7 +456,8 @@ class _Join:
 
         self._step("wake round trip")
         argv = (sys.executable, "-P", "-m", "sidecar", "doctor", "--json", "--config", str(self.w.config))
-        done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        with self._busy("the agent does a small task"):
+            done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
         try:
             checks = json.loads(done.stdout)["checks"]
         except (ValueError, KeyError):
@@ -547,6 +561,9 @@ class _Join:
     def _done(self, text: str) -> None:
         click.echo(f"[{self.number}/{STEPS}] {self.what}: {one_line(text)}", err=self.w.as_json)
 
+    def _busy(self, text: str) -> AbstractContextManager[None]:
+        return busy(f"[{self.number}/{STEPS}] {self.what}: {text} ...", quietly=self.w.as_json)
+
     def _stop(self, text: str, code: int = EXIT_FAILED) -> NoReturn:
         fail(f"[{self.number}/{STEPS}] {self.what}: {text}", code)
 
@@ -554,10 +571,13 @@ class _Join:
         self, condition: Callable[[], bool], what: str, code: int = EXIT_FAILED, *, within: float = SOON
     ) -> None:
         end = time.monotonic() + within
-        while not condition():
-            if time.monotonic() > end:
-                self._stop(f"waited {within:g} s for {what}; run this again to go on", code)
-            time.sleep(LOOK_EVERY)
+        if condition():
+            return
+        with self._busy(f"waiting for {what}"):
+            while not condition():
+                if time.monotonic() > end:
+                    self._stop(f"waited {within:g} s for {what}; run this again to go on", code)
+                time.sleep(LOOK_EVERY)
 
     def _ask(
         self,
@@ -570,15 +590,21 @@ class _Join:
         forget: Path | None = None,
     ) -> tuple[int, dict[str, Any]]:
         """Ask the hub; ``forget`` is removed when it has refused for good."""
-        from coordinator.reading import HubUnreachable, TokenRefused
+        from coordinator.reading import HubUnreachable, NotAllowed, TokenRefused
 
         try:
             return client.call(method, path, said, {} if key is None else {"Idempotency-Key": key})
         except TokenRefused as error:
             if forget is not None:
                 forget.unlink(missing_ok=True)
-            cure = "the admin's (agentcom/admin.token), or an invite (`agentcom invite`)" if said else "a good one"
-            self._stop(f"{error}, {cure}", EXIT_REFUSED)
+            if not said:
+                self._stop(str(error), EXIT_REFUSED)
+            joint = "; set AGENTCOM_TOKEN to" if isinstance(error, NotAllowed) else ","
+            self._stop(
+                f"{error}{joint} an invite for {self.w.agent_id} (`agentcom invite --for "
+                f"{self.w.agent_id}` in the hub's clone), or to the admin's token (.git/agentcom/admin.token there)",
+                EXIT_REFUSED,
+            )
         except HubUnreachable as error:
             self._stop(f"{error}; run this again to go on", EXIT_NO_HUB)
 

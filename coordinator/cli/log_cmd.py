@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from coordinator.cli.common import directory_option, fail, json_option, local_time, print_json, print_table
+from coordinator.cli.common import LOG, directory_option, fail, json_option, local_time, print_json, print_table
 from coordinator.cli.reading_options import open_trail
 
 #: So many commits are shown of everything; of one task the whole history, because its beginning says what was wanted.
@@ -47,10 +47,10 @@ def command(task_id: str | None, directory: Path, limit: int | None, as_json: bo
     elif not ran:
         click.echo(trail.nothing)
     else:
-        print_table([(local_time(r["time_ms"]), r["commit"][:8], _said(r)) for r in records])
+        print_table([(local_time(r["time_ms"]), r["commit"][:8], said(r)) for r in records], heads=LOG)
 
 
-def _said(record: Mapping[str, Any]) -> str:
-    """Return what a commit says, with its reason where the subject does not say it already."""
+def said(record: Mapping[str, Any]) -> str:
+    """Return what a commit says, with its reason, question or answer where the subject does not say it already."""
     reason = textwrap.shorten(record["reason"], REASON_SHOWN, placeholder="…")
     return f"{record['subject']}: {reason}" if reason and reason not in record["subject"] else str(record["subject"])

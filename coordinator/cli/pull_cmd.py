@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.common import directory_option, fail, json_option, print_json
+from coordinator.cli.common import busy, directory_option, fail, json_option, print_json
 from coordinator.cli.reading_options import open_ground
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def command(directory: Path, wait: float, as_json: bool) -> None:
     from coordinator.git.pull import CannotPull
 
     try:
-        pulled = _pull(ground, wait)
+        with busy("waiting for the hub to observe your last commit ...", quietly=as_json or not wait):
+            pulled = _pull(ground, wait)
     except CannotPull as error:
         fail(str(error))
     if as_json:

@@ -46,12 +46,10 @@ def look(directory: Path, hub: str | None, *, every_task: bool = True, task_id: 
 
     With ``task_id`` the picture holds that task alone (none when there is no such task), with its history.
     """
-    import os
-
     from coordinator.ports import StoreError
-    from coordinator.reading import HubUnreachable, NoAddress, Tasks, TokenRefused, ground_or_none, picture
+    from coordinator.reading import HubUnreachable, NoAddress, Tasks, TokenRefused, ground_or_none, hub_named, picture
 
-    named = hub or os.environ.get("AGENTCOM_HUB")
+    named = hub_named(hub)
     ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
     try:
         return picture(ground, hub, Tasks(every_task, task_id))

@@ -12,6 +12,7 @@ from coordinator.cli.common import (
     EXIT_NO_HUB,
     EXIT_REFUSED,
     EXIT_USAGE,
+    busy,
     directory_option,
     fail,
     json_option,
@@ -43,14 +44,14 @@ def command(directory: Path, hub: str | None, wait: float, as_json: bool) -> Non
 
     Prints the commit observed. Ends with 1 when the source could not be looked at, or must not be observed.
     """
-    import os
+    from coordinator.reading import HubUnreachable, NoAddress, TokenRefused, ground_or_none, hub_named, running_hub
 
-    from coordinator.reading import HubUnreachable, NoAddress, TokenRefused, ground_or_none, running_hub
-
-    named = hub or os.environ.get("AGENTCOM_HUB")
+    named = hub_named(hub)
     ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
     try:
-        said = _look(running_hub(ground, hub), time.monotonic() + wait)
+        client = running_hub(ground, hub)
+        with busy(f"the hub at {client.url} looks ...", quietly=as_json):
+            said = _look(client, time.monotonic() + wait)
     except HubUnreachable as error:
         if not named and ground is not None and ground.elsewhere is not None:
             there = f"after a push to {ground.elsewhere}, `git fetch` shows what it made of it"

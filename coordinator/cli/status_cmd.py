@@ -4,17 +4,21 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table
+from coordinator.cli.common import directory_option, json_option, one_line, print_json, print_table, table, toned
 from coordinator.cli.reading_options import hub_option, look, say_origin
+
+if TYPE_CHECKING:
+    from coordinator.yourturn import Turn
 
 #: How many tasks of one kind are listed before "and n more".
 SHOWN = 10
-_IN_HAND = ("assigned", "working", "blocked", "in_review")
+_IN_HAND = ("assigned", "working")
 _BAD_ENDS = ("failed", "rejected")
+_DRAFT = ("task", "lane", "where", "title")
 
 
 @click.command("status")
@@ -31,14 +35,15 @@ def command(directory: Path, hub: str | None, as_json: bool) -> None:
     if picture.known:
         click.echo(f"tasks: {_counts(picture.summary)}")
     if picture.summary.get("read_only"):
-        click.echo(one_line(f"READ-ONLY: {picture.summary['read_only']}"))
+        click.echo(toned(one_line(f"READ-ONLY: {picture.summary['read_only']}"), "bad"))
     _remote(picture.summary.get("remote"))
     _agents(picture.agents)
-    _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner)
-    _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason)
+    _yours(picture.tasks)
+    _tasks("in hand:", [t for t in picture.tasks if t["status"] in _IN_HAND], _owner, "who")
+    _tasks("waiting:", [t for t in picture.tasks if t["status"] == "queued"], _reason, "why")
     _drafts(picture.summary.get("drafts", ()))
     failed = [t for t in picture.tasks if t["status"] in _BAD_ENDS]
-    _tasks("failed (`agentcom task rerun ID` runs one again):", failed, lambda task: task["reason"])
+    _tasks("failed (`agentcom task rerun ID` runs one again):", failed, lambda task: task["reason"], "why")
     if picture.problems:
         click.echo("problems:")
         for problem in picture.problems:
@@ -76,7 +81,7 @@ def _drafts(drafts: Sequence[Mapping[str, Any]]) -> None:
     if not drafts:
         return
     click.echo("drafts (they run once they stand under a ready heading):")
-    print_table([(d["id"], d["lane"], f"line {d['line']}", d["title"][:60]) for d in drafts[:SHOWN]], "  ")
+    print_table([(d["id"], d["lane"], f"line {d['line']}", d["title"][:60]) for d in drafts[:SHOWN]], "  ", _DRAFT)
     if len(drafts) > SHOWN:
         click.echo(f"  and {len(drafts) - SHOWN} more")
 
@@ -106,7 +111,8 @@ def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
         click.echo("agents: none; add one with `agentcom agent add NAME`")
         return
     click.echo("agents:")
-    print_table([(a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", agent_flags(a)) for a in agents], "  ")
+    rows = [(a["agent_id"], a["fsm_state"], a["current_task_id"] or "-", agent_flags(a)) for a in agents]
+    print_table(rows, "  ", ("agent", "state", "task", "flags"))
 
 
 def agent_flags(agent: Mapping[str, Any]) -> str:
@@ -118,19 +124,41 @@ def agent_flags(agent: Mapping[str, Any]) -> str:
     return f"{flags} ({agent['parked_reason']}{cure})"
 
 
-def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any) -> None:
+def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any, about: str) -> None:
     if not tasks:
         return
     click.echo(title)
-    print_table([(t["id"], t["status"], t["title"][:60], str(say(t) or "")) for t in tasks[:SHOWN]], "  ")
+    rows = [(t["id"], t["status"], t["title"][:60], str(say(t) or "")) for t in tasks[:SHOWN]]
+    print_table(rows, "  ", ("task", "status", "title", about))
     if len(tasks) > SHOWN:
         click.echo(f"  and {len(tasks) - SHOWN} more: agentcom task list")
+
+
+def _yours(tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Say which tasks nobody but a person can go on with, each with what to copy."""
+    from coordinator.yourturn import WAITING, turn_of
+
+    yours = [(task, turn) for task in tasks if task["status"] in WAITING and (turn := turn_of(task)) is not None]
+    if not yours:
+        return
+    click.echo("waits for you:")
+    rows = [(t["id"], t["status"], t["title"][:60], f"{_owner(t)}: {turn.what}") for t, turn in yours[:SHOWN]]
+    for line, (_, turn) in zip(table(rows, "  ").splitlines(), yours[:SHOWN], strict=True):
+        click.echo(line)
+        print_ways(turn, "    ")
+    if len(yours) > SHOWN:
+        click.echo(f"  and {len(yours) - SHOWN} more: agentcom task list")
+
+
+def print_ways(turn: "Turn", indent: str = "  ") -> None:
+    """Print each way to go on with a task in a line that ends with what to copy, and is never broken."""
+    click.echo(table([(f"{meaning}:", command) for meaning, command in turn.ways], indent))
 
 
 def _owner(task: Mapping[str, Any]) -> str:
     owner = task["assigned_to"] or task["last_owner"] or ""
     lost = "; orphaned: its line is gone, put it back or `agentcom task cancel ID`" if task["orphaned"] else ""
-    return f"{owner}, attempt {task['attempt']}" + (f": {task['question']}" if task["question"] else "") + lost
+    return f"{owner}, attempt {task['attempt']}{lost}"
 
 
 def _reason(task: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import click
 
 from coordinator.cli.common import (
     EXIT_FILES_WRONG,
+    LOG,
     directory_option,
     fail,
     json_option,
@@ -18,7 +19,7 @@ from coordinator.cli.common import (
 )
 from coordinator.cli.lazy import LazyGroup
 from coordinator.cli.reading_options import hub_option, look, say_origin
-from coordinator.cli.status_cmd import problem_line
+from coordinator.cli.status_cmd import print_ways, problem_line
 
 if TYPE_CHECKING:
     from coordinator.reading import Picture
@@ -74,7 +75,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
     say_origin(picture)
     if not tasks and picture.known:
         click.echo("no tasks" if with_finished or status else "no open tasks; --all shows the finished ones")
-    print_table(
+    rows = (
         (
             t["id"],
             t["status"],
@@ -85,6 +86,7 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
         )
         for t in tasks
     )
+    print_table(rows, heads=("task", "status", "priority", "agent", "title", "why"))
 
 
 @command.command("show", short_help="Show one task and its history.")
@@ -94,7 +96,9 @@ def list_tasks(directory: Path, hub: str | None, status: str | None, with_finish
 @json_option
 def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     """Show one task: what is wanted, where it stands, how it got there."""
+    from coordinator.cli.log_cmd import said
     from coordinator.memoir import HISTORY_SHOWN
+    from coordinator.yourturn import turn_of
 
     picture = look(directory, hub, task_id=task_id)
     task = _only(picture, task_id)
@@ -109,13 +113,19 @@ def show(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
         rows.append(("why it waits:", task["why"]["text"]))
     if task["question"]:
         rows.append(("question:", task["question"]))
-    print_table(rows)
+    print_table(rows, whole=True)
+    if (turn := turn_of(task)) is not None:
+        click.echo("\nit waits for you:")
+        print_ways(turn)
     for name in ("description", "result"):
         if task[name]:
             click.echo(f"\n{name}:\n{_indented(task[name])}")
+    if words := _words(task):
+        click.echo("\nwhat people said:")
+        print_table(words, "  ")
     if picture.history:
         click.echo("\nhistory, newest first:")
-        print_table([(local_time(c["time_ms"]), c["commit"][:8], c["subject"]) for c in picture.history], "  ")
+        print_table([(local_time(c["time_ms"]), c["commit"][:8], said(c)) for c in picture.history], "  ", LOG)
         if len(picture.history) >= HISTORY_SHOWN:
             click.echo(f"  and what came before: agentcom log {task_id}")
 
@@ -134,8 +144,14 @@ def why(task_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
     if as_json:
         print_json({**picture.origin, "id": task_id, "status": task["status"], "why": reason, "problems": problems})
         return
+    from coordinator.yourturn import turn_of
+
     as_of = "" if picture.live else f" ({picture.as_of})"
-    if reason is None:
+    turn = turn_of(task)
+    if turn is not None:
+        click.echo(one_line(f"{task_id} waits for you: {turn.what}{as_of}"))
+        print_ways(turn)
+    elif reason is None:
         owner = f" by {task['assigned_to']}" if task["assigned_to"] else ""
         click.echo(f"{task_id} does not wait: it is {task['status']}{owner}{as_of}")
     else:
@@ -157,6 +173,13 @@ def _only(picture: "Picture", task_id: str) -> Mapping[str, Any]:
     if problems := "; ".join(problem_line(problem) for problem in _problems(picture, task_id)):
         fail(f"there is no task {task_id} yet, because something is wrong: {problems}", EXIT_FILES_WRONG)
     fail(f"there is no task {task_id} ({picture.as_of}); `agentcom task list --all` shows the ids")
+
+
+def _words(task: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the answers and verdicts that a task got so far, oldest first."""
+    said = [(one["generation"], "answered", one["text"]) for one in task["answers"]]
+    said += [(one["generation"], "approved" if one["approve"] else "sent back", one["note"]) for one in task["reviews"]]
+    return [(what, text) for _, what, text in sorted(said, key=lambda one: one[0])]
 
 
 def _word(value: Any) -> str:

@@ -69,7 +69,7 @@ def command(directory: Path, as_json: bool) -> None:
     click.echo("left: your files (BACKLOG.md, agentcom.yaml, tasks/, agents/) and your commits")
     if left:
         click.echo("left, and what removes it for good:")
-        print_table(left, "  ")
+        print_table(left, "  ", whole=True)
 
 
 def _take_hook_away(repo: "Repo") -> tuple[str | None, str | None]:

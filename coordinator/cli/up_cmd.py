@@ -1,13 +1,16 @@
 """``agentcom up``: everything on one machine, in one terminal."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, fail, one_line, refuse
+from coordinator.cli.board import Board
+from coordinator.cli.common import EXIT_FAILED, EXIT_USAGE, fail, one_line, refuse, toned
 from coordinator.cli.reading_options import open_ground
+from coordinator.terminal import is_screen
 
 if TYPE_CHECKING:
     from coordinator.ground import Ground
@@ -55,15 +58,17 @@ def command(
     if top is None:
         fail(f"{ground.repo.common_dir} is a bare repository: run `agentcom up` in a clone of it")
     if profile == "full":
-        click.secho("profile full: agents may do everything that you may do on this machine", fg="red", err=True)
+        text = "profile full: agents may do everything that you may do on this machine"
+        click.echo(toned(text, "bad", err=True), err=True)
     from coordinator.up.together import Together, Wanted
 
     wanted = Wanted(runtimes, profile, port, check, not no_watch)
-    _run(Together(ground, top, wanted, _say, _show if open_page else lambda address: None))
+    board = Board(terminal=is_screen(sys.stdout))
 
+    def say(line: str) -> None:
+        board.say(f"{time.strftime('%H:%M:%S')} {one_line(line)}")
 
-def _say(line: str) -> None:
-    click.echo(f"{time.strftime('%H:%M:%S')} {one_line(line)}")
+    _run(Together(ground, top, wanted, say, _show if open_page else lambda address: None, board.note))
 
 
 def _show(address: str) -> None:
@@ -109,7 +114,7 @@ def _run(together: "Together") -> None:
 
     from coordinator.reading import HubUnreachable, TokenRefused
     from coordinator.up.minds import NoRuntime
-    from coordinator.up.together import NotUp
+    from coordinator.up.together import PATIENCE_S, NotUp
 
     async def up() -> None:
         stop = asyncio.Event()
@@ -120,7 +125,7 @@ def _run(together: "Together") -> None:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            _say("stopping: agents finish or hand back what they have in hand ...")
+            together.say(f"stopping: agents finish or hand back what they have in hand, within {PATIENCE_S:g} s ...")
         stopping.cancel()
         await running
 
@@ -131,4 +136,6 @@ def _run(together: "Together") -> None:
     except (NotUp, HubUnreachable, TokenRefused) as error:
         fail(str(error), EXIT_FAILED)
     finally:
-        _say(together.story.end())
+        together.note("")
+        for line in together.farewell():
+            together.say(line)

@@ -1,7 +1,5 @@
 """``agentcom watch``: what is saved, said as it is saved; committed after a while, and the trail pulled."""
 
-import os
-import shutil
 import signal
 import sys
 import time
@@ -10,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordinator.cli.board import Board
 from coordinator.cli.common import EXIT_LOCKED, EXIT_USAGE, directory_option, fail, one_line, refuse
 from coordinator.cli.reading_options import open_ground
+from coordinator.terminal import is_screen
 
 if TYPE_CHECKING:
     from coordinator.ground import Ground
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: So many files are named in the countdown.
 _NAMED = 3
-#: Clears the rest of a terminal's line.
-_ERASE = "\x1b[K"
 #: Under the clock of a block, its other lines are indented by its width.
 _INDENT = " " * len("HH:MM:SS ")
 
@@ -53,12 +51,17 @@ def command(directory: Path, commit: bool, settle: float | None, push: bool) -> 
     from coordinator.watching import SETTLE_S
 
     wait = (SETTLE_S if settle is None else settle) if commit else None
-    screen = Screen(sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+    screen = Screen(is_screen(sys.stdout))
     watch = Watch(ground, top, screen, settle=wait, push=push)
     try:
         with WatchLock(ground.repo):
             _stop_on_signals(watch)
-            then = "nothing is committed" if wait is None else f"committed after {wait:g} s without a change"
+            kept = "BACKLOG.md, agentcom.yaml, tasks/ and agents/"
+            then = (
+                "nothing is committed"
+                if wait is None
+                else f"what you save in {kept} is committed {wait:g} s after the last change"
+            )
             screen.say(f"watching {ground.branch} in {top}, {then}; Ctrl-C ends it")
             watch.run()
     except AlreadyWatched as error:
@@ -90,11 +93,11 @@ class Screen:
 
     def __init__(self, terminal: bool) -> None:
         self._terminal = terminal
-        self._counting = False
+        self._board = Board(terminal=terminal)
 
     def say(self, text: str) -> None:
         self.stop_count()
-        click.echo(f"{time.strftime('%H:%M:%S')} {one_line(text)}")
+        self._board.say(f"{time.strftime('%H:%M:%S')} {one_line(text)}")
 
     def show(self, block: "Block") -> None:
         from coordinator.cli.compile_cmd import SHOWN, show
@@ -110,15 +113,11 @@ class Screen:
 
     def count(self, left: int, paths: tuple[str, ...], *, first: bool) -> None:
         names = ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
-        text = one_line(f"committing {names} in {left} s, unless something changes")
+        text = f"committing {names} in {left} s, unless something changes"
         if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            click.echo(f"\r{text[:width]}{_ERASE}", nl=False, color=True)
-            self._counting = True
+            self._board.note(text)
         elif first:
             self.say(text)
 
     def stop_count(self) -> None:
-        if self._counting:
-            click.echo(f"\r{_ERASE}", nl=False, color=True)
-        self._counting = False
+        self._board.note("")

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from coordinator.demo.measure import Report, measure
 from coordinator.demo.stage import LOOK_EVERY, Stage
 from coordinator.git.run import git
 from coordinator.reading import HubUnreachable
+from coordinator.up.story import standing
 
 #: Time for one run, in seconds: a base, and so much for each task.
 PATIENCE = 90.0
@@ -27,9 +29,12 @@ ENDED = ("done", "failed", "rejected", "cancelled")
 Say = Callable[[str], None]
 
 
-def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bool = False) -> tuple[Report, Path, str]:
+def run_demo(
+    tasks: int, agents: int, say: Say, note: Say = lambda text: None, *, chaos: bool = False, keep: bool = False
+) -> tuple[Report, Path, str]:
     """Run the demo; return the report, its folder (gone unless ``keep``), and the last lines of ``git log``.
 
+    ``say`` hears one line for each thing that happens, ``note`` how things stand.
     Raises StageError when a process does not come up; the folder is then kept. Interrupted, it leaves nothing behind.
     """
     folder = Path(tempfile.mkdtemp(prefix="agentcom-demo-"))
@@ -37,12 +42,15 @@ def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bo
     begin = time.monotonic()
     try:
         say(f"a fresh repository: {stage.repo}")
+        note("making it ...")
         stage.open()
         names = [f"mind-{number}" for number in range(1, agents + 1)]
         for name in names:
             stage.add_agent(name)
+        note("the hub starts ...")
         stage.start_hub()
         say(f"the hub: pid {stage.hub.pid if stage.hub else 0}, http://127.0.0.1:{stage.port}")
+        note("the sidecars start ...")
         for name in names:
             stage.start_sidecar(name)
         stage.wait_for_agents()
@@ -50,7 +58,8 @@ def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bo
         committed = stage.write_backlog(tasks)
         source = git("rev-parse", "HEAD", cwd=stage.repo).decode().strip()
         say(f"a person commits {tasks} lines to BACKLOG.md")
-        final, kills = _follow(stage, tasks, say, chaos=chaos)
+        final, kills = _follow(stage, tasks, say, note, chaos=chaos)
+        note("counting what came of it ...")
     except KeyboardInterrupt:
         stage.close()
         if not keep:
@@ -60,12 +69,13 @@ def run_demo(tasks: int, agents: int, say: Say, *, chaos: bool = False, keep: bo
         stage.close()
     report = measure(stage, tasks, final, committed, source, time.monotonic() - begin, kills)
     log = git("log", "--format=%h %<(24,trunc)%an %s", "-n8", "agentcom/state", cwd=stage.repo).decode().rstrip()
+    note("")
     if not keep and report.good:
         shutil.rmtree(folder)
     return report, folder, log
 
 
-def _follow(stage: Stage, count: int, say: Say, *, chaos: bool) -> tuple[list[dict[str, Any]], list[str]]:
+def _follow(stage: Stage, count: int, say: Say, note: Say, *, chaos: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """Watch until every task has ended or patience has; return the tasks as last seen, and what was killed."""
     told: set[str] = set()
     plan = _Chaos(stage, count, say) if chaos else None
@@ -76,6 +86,7 @@ def _follow(stage: Stage, count: int, say: Say, *, chaos: bool) -> tuple[list[di
                 told.add(task["id"])
                 owner = task["attempts"][-1]["agent"] if task["attempts"] else "nobody"
                 say(f"{len(told):>4}/{count}  {task['id']}  {task['status']} by {owner}: {task['title']}")
+        note(standing(Counter(str(task["status"]) for task in tasks)))
         if plan is not None:
             plan.go_on(tasks)
         return len(told) >= count and (plan is None or plan.over)

@@ -1,6 +1,5 @@
 """What runs: the hub as it answers, its service, its clock, and the agents that it knows. Nothing is written here."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from coordinator.files.problem import Problem
 from coordinator.git.run import git
 from coordinator.ground import Ground
 from coordinator.place import process_lives
-from coordinator.reading import HubClient, HubUnreachable, NoAddress, TokenRefused, ago, running_hub
+from coordinator.reading import HubClient, HubUnreachable, NoAddress, TokenRefused, ago, hub_named, running_hub
 from coordinator.services import machine
 from coordinator.services.values import Plan
 
@@ -49,7 +48,7 @@ def listen(ground: Ground, named: str | None) -> Heard:
     except TokenRefused as error:
         return Heard((bad("hub", str(error), "be who runs the hub, or set AGENTCOM_TOKEN"),))
     except HubUnreachable as error:
-        if named or os.environ.get("AGENTCOM_HUB"):
+        if hub_named(named):
             return Heard((bad("hub", str(error), "start it, or leave --hub and AGENTCOM_HUB away"),))
         return Heard((_silent(ground, str(error)),))
     local = ground.place.read_hub()

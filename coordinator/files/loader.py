@@ -236,12 +236,17 @@ def _map_entry(one: Mapping[str, Any]) -> MapEntry:
 
 
 def marks(data: bytes) -> dict[str, tuple[int, int]]:
-    """Return line and column of each value at the top level of a YAML file, nothing when it cannot be read."""
+    """Return line and column of each value of a YAML file, as ``tls.cert``; nothing when it cannot be read."""
     try:
-        root = guard.load(data)
+        return dict(_marks(guard.load(data), ""))
     except Unreadable:
         return {}
-    return {key: (node.line, node.column) for key, node in root.items()} if isinstance(root, Map) else {}
+
+
+def _marks(node: Node | None, at: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    for key, value in node.items() if isinstance(node, Map) else ():
+        yield f"{at}{key}", (value.line, value.column)
+        yield from _marks(value, f"{at}{key}.")
 
 
 def _read(

@@ -133,6 +133,12 @@ class Observer:
         self._policy: Policy | None = None
         self._backlog: tuple[str, Policy, markdown.Parsed | loader.Problems] | None = None
 
+    def policy(self, commit: str, known: Known) -> tuple[Policy, tuple[Problem, ...]]:
+        """Return the policy in force at ``commit``, and what is wrong with the text there."""
+        problems: list[Problem] = []
+        policy = self._look_policy(self._source.entries(commit), known, problems)
+        return policy, tuple(sorted(problems))
+
     def look(self, commit: str, observed: str | None, known: Known) -> Observation:
         """Return what ``commit`` says; ``observed`` is the source commit that ``known`` stands for, None at first.
 

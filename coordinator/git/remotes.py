@@ -23,7 +23,7 @@ CLONE_TIMEOUT_S = 3600.0
 ANSWER_TIMEOUT_S = 120.0
 #: What a remote is called when it is the first one, and when that name is taken.
 _FIRST, _SECOND = "origin", "agentcom"
-_KEY = "agentcom.remote"
+KEY = "agentcom.remote"
 #: Git answers this when there was nothing to unset.
 _NOTHING_UNSET = 5
 
@@ -38,7 +38,7 @@ class CannotUseRemote(Exception):
 
 def hub_remote(repo: Repo) -> str | None:
     """Return the name of the remote that the hub of this clone has, None when it has none."""
-    return _config(repo, _KEY) or None
+    return _config(repo, KEY) or None
 
 
 def choose(repo: Repo, wanted: str) -> str | None:
@@ -48,7 +48,7 @@ def choose(repo: Repo, wanted: str) -> str | None:
     """
     if wanted == NONE:
         try:
-            git("config", "--local", "--unset-all", _KEY, git_dir=repo.common_dir)
+            git("config", "--local", "--unset-all", KEY, git_dir=repo.common_dir)
         except GitError as error:
             if error.code != _NOTHING_UNSET:
                 raise
@@ -58,7 +58,7 @@ def choose(repo: Repo, wanted: str) -> str | None:
     if name is None:
         name = _add(repo, wanted, names)
     url_of(repo, name)
-    git("config", "--local", _KEY, name, git_dir=repo.common_dir)
+    git("config", "--local", KEY, name, git_dir=repo.common_dir)
     return name
 
 
@@ -66,7 +66,7 @@ def url_of(repo: Repo, name: str) -> str:
     """Return the address that a remote is fetched from, as people may see it. Raises CannotUseRemote."""
     if name not in _names(repo):
         raise CannotUseRemote(
-            f"this clone has no remote named {name}, which {_KEY} names: give another by --remote NAME, "
+            f"this clone has no remote named {name}, which {KEY} names: give another by --remote NAME, "
             f"or none by --remote {NONE}"
         )
     for how in ((), ("--push",)):

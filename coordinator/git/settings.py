@@ -11,6 +11,7 @@ from pathlib import Path
 
 from coordinator.git.repo import Repo
 from coordinator.git.run import GitError, git_as_person
+from coordinator.sourced import Sourced
 
 #: key -> (value, why it should be so)
 WANTED: Mapping[str, tuple[str, str]] = {
@@ -22,6 +23,9 @@ WANTED: Mapping[str, tuple[str, str]] = {
     "receive.unpackLimit": ("1", "a push stays one pack"),
     "fetch.unpackLimit": ("1", "a fetch stays one pack"),
 }
+#: The section that is ours alone.
+SECTION = "agentcom"
+_READ = frozenset(key.lower() for key in WANTED)
 _NO = frozenset({"false", "no", "off", "0", ""})
 
 
@@ -37,13 +41,29 @@ def compare(repo: Repo) -> Wishes:
     """Compare what git reads here with what is wanted. Raises GitError."""
     missing: dict[str, str] = {}
     otherwise: dict[str, str] = {}
+    there = in_force(repo)
     for key, (value, _) in WANTED.items():
-        there = _values(repo, key)
-        if not there:
+        found = there.get(key.lower())
+        if found is None:
             missing[key] = value
-        elif not _same(there[-1], value):
-            otherwise[key] = there[-1]
+        elif not _same(found.value, value):
+            otherwise[key] = found.value
     return Wishes(missing, otherwise)
+
+
+def in_force(repo: Repo) -> dict[str, Sourced[str]]:
+    """Return what git reads here for the keys that are wanted, and for ours (``agentcom.*``), by lower-case key.
+
+    Raises GitError.
+    """
+    out = git_as_person("config", "-z", "--show-origin", "--list", cwd=_top(repo)).decode("utf-8", "replace")
+    words = out.split("\0")
+    found: dict[str, Sourced[str]] = {}
+    for origin, item in zip(words[::2], words[1::2], strict=False):
+        key, _, value = item.partition("\n")
+        if key in _READ or key.startswith(f"{SECTION}."):
+            found[key] = Sourced(value, f"git config in {origin.removeprefix('file:')}")
+    return found
 
 
 def write(repo: Repo, values: Mapping[str, str]) -> None:
@@ -68,7 +88,7 @@ def take_back(repo: Repo, ours: Mapping[str, str]) -> Mapping[str, str]:
     """Unset what still stands as it was set; return the values of what somebody changed since. Raises GitError."""
     changed: dict[str, str] = {}
     for key, value in ours.items():
-        there = _values(repo, key, "--local")
+        there = _own(repo, key)
         if there == [value]:
             git_as_person("config", "--local", "--unset", key, cwd=_top(repo))
         elif there:
@@ -76,9 +96,9 @@ def take_back(repo: Repo, ours: Mapping[str, str]) -> Mapping[str, str]:
     return changed
 
 
-def _values(repo: Repo, key: str, *where: str) -> list[str]:
+def _own(repo: Repo, key: str) -> list[str]:
     try:
-        out = git_as_person("config", *where, "-z", "--get-all", key, cwd=_top(repo))
+        out = git_as_person("config", "--local", "-z", "--get-all", key, cwd=_top(repo))
     except GitError as error:
         if error.code == 1:  # it is not set
             return []

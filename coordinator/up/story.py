@@ -4,11 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coordinator.core.machine import State
+from coordinator.yourturn import turn_of, waiting
+
 #: What a person may want to read more about than the change itself.
 _TELLING = frozenset({"in_review", "blocked", "done", "failed", "rejected"})
 #: Events that are no news to a person.
 _SILENT = frozenset({"claim", "observed", "accepted", "created"})
+#: What a commit says of an agent that is given a token: `up` does that itself for each of its own.
+_EQUIPPED = ": got a token ("
 _LONGEST = 100
+#: What people call a state where its own name is none of theirs.
+_CALLED = {"queued": "waiting", "in_review": "in review", "blocked": "with a question"}
 
 
 @dataclass
@@ -22,38 +29,58 @@ class Story:
         """Return the id of the task that should be asked for before this commit is told, None for none."""
         return record["task"] if _state(record) in _TELLING else None
 
-    def tell(self, record: Mapping[str, Any], task: Mapping[str, Any] | None = None) -> str | None:
-        """Return one commit of the trail as a line, None when it is no news; ``task`` as it stands now."""
+    def tell(self, record: Mapping[str, Any], task: Mapping[str, Any] | None = None) -> list[str]:
+        """Return one commit of the trail as a line, none when it is no news; ``task`` as it stands now.
+
+        Below a change that leaves the next step to a person stands a line for each way to go on.
+        """
         subject, name = str(record["subject"]), record["task"]
         if name is None:
-            return None if record["event"] in _SILENT else _short(subject)
+            return [] if record["event"] in _SILENT or _EQUIPPED in subject else [_short(subject)]
         if task is not None:
             self.titles[name] = str(task["title"])
             self.ends[name] = task
         if record["event"] == "created":
             title = subject.partition(": created")[2].partition(": ")[2]
             self.titles.setdefault(name, title)
-            return _short(f"{name} new: {title}")
+            return [_short(f"{name} new: {title}")]
         if record["event"] in _SILENT:
-            return None
+            return []
         title = self.titles.get(name, "")
-        more = "" if task is None else _more(task)
-        return _short(f"{subject}{f': {title}' if title else ''}") + (f"; {more}" if more else "")
+        line = _short(f"{subject}{f': {title}' if title else ''}")
+        if task is None:
+            return [line]
+        if (turn := turn_of(task)) is None:
+            more = _more(task)
+            return [line + (f"; {_short(more)}" if more else "")]
+        asks = f"; {_short(turn.what)}" if task["status"] == "blocked" else ""
+        return [line + asks, *(f"-> {meaning}: {command}" for meaning, command in turn.ways)]
 
-    def end(self) -> str:
-        """Return what came of it all in one line."""
+    def end(self, tasks: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+        """Return what came of it all, and what is left of all ``tasks``: for a person, and for the next start."""
         by: dict[str, list[Mapping[str, Any]]] = {}
         for task in self.ends.values():
             by.setdefault(str(task["status"]), []).append(task)
-        parts = [f"{len(by.get('done', []))} done"]
-        if reviews := by.get("in_review", []):
-            where = ", ".join(dict.fromkeys(_where(task) for task in reviews if _where(task)))
-            parts.append(f"{len(reviews)} in review" + (f": {where}" if where else ""))
-        if asks := by.get("blocked", []):
-            parts.append(f"{len(asks)} with a question")
-        parts.append(f"{len(by.get('failed', [])) + len(by.get('rejected', []))} failed")
         tokens = sum(_tokens(task) for task in self.ends.values())
-        return ", ".join(parts) + (f", {_thousands(tokens)} tokens" if tokens else "")
+        failed = len(by.get("failed", [])) + len(by.get("rejected", []))
+        ended = f"{len(by.get('done', []))} done, {failed} failed" + (
+            f", {_thousands(tokens)} tokens" if tokens else ""
+        )
+        left = list(tasks)
+        later = sum(1 for task in left if _goes_on(task))
+        lines = [left_to_you(left), f"{_tasks(later)} on at the next start: agentcom up" if later else ""]
+        return [ended, *(line for line in lines if line)]
+
+
+def left_to_you(tasks: Iterable[Mapping[str, Any]]) -> str:
+    """Return how many tasks wait for a person and what shows them, empty for none."""
+    return f"{said}: agentcom status" if (said := waiting(tasks)) else ""
+
+
+def standing(by_status: Mapping[str, int]) -> str:
+    """Return how many tasks stand how, in one line, the open ones first; empty when there are none."""
+    names = [str(state) for state in State if by_status.get(str(state))]
+    return ", ".join(f"{by_status[name]} {_CALLED.get(name, name)}" for name in names)
 
 
 def news(records: Iterable[Mapping[str, Any]], last: str | None) -> list[Mapping[str, Any]]:
@@ -74,14 +101,8 @@ def _state(record: Mapping[str, Any]) -> str | None:
 
 def _more(task: Mapping[str, Any]) -> str:
     match task["status"]:
-        case "blocked":
-            return f'asks: {_short(str(task["question"] or ""))}; agentcom task answer {task["id"]} "..."'
         case "failed" | "rejected":
-            return _short(str(task["reason"] or ""))
-        case "in_review":
-            return (
-                _where(task) or f"agentcom task approve {task['id']}, or: agentcom task reject {task['id']} --note WHY"
-            )
+            return str(task["reason"] or "")
         case "done":
             url = (task["result"] or {}).get("pr_url")
             return url if isinstance(url, str) else ""
@@ -89,11 +110,15 @@ def _more(task: Mapping[str, Any]) -> str:
             return ""
 
 
-def _where(task: Mapping[str, Any]) -> str:
-    """Return where the work of a task is: its pull request, else the line that takes it, else its branch."""
-    result = task["result"] or {}
-    found = (result.get(name) for name in ("pr_url", "merge", "branch"))
-    return next((one for one in found if isinstance(one, str) and one), "")
+def _goes_on(task: Mapping[str, Any]) -> bool:
+    """Tell whether a hub and its agents go on with a task by themselves."""
+    if task["status"] == "queued":
+        return task["lane"] == "ready" and not task["hold"] and not task["held"]
+    return task["status"] in ("assigned", "working")
+
+
+def _tasks(number: int) -> str:
+    return "1 task goes" if number == 1 else f"{number} tasks go"
 
 
 def _tokens(task: Mapping[str, Any]) -> int:

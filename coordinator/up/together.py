@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 from coordinator.git.repo import STATE_REF, read_ref
 from coordinator.git.run import GitError
 from coordinator.ground import Ground
-from coordinator.reading import HubClient, HubUnreachable, TokenRefused, hub_runs, running_hub
+from coordinator.ports import StoreError
+from coordinator.reading import HubClient, HubUnreachable, Tasks, TokenRefused, from_branch, hub_runs, running_hub
 from coordinator.trail import Trail, record_json, root_in_force
 from coordinator.up import minds
 from coordinator.up.family import Family, Program
 from coordinator.up.minds import Mind
-from coordinator.up.story import Story, news
+from coordinator.up.story import Story, left_to_you, news, standing
+from coordinator.watch import AlreadyWatched, WatchLock
 
 #: How long a hub may take to be ready, in seconds.
 READY_WITHIN_S = 120.0
@@ -31,6 +33,8 @@ LOOK_EVERY_S = 0.3
 _RECORDS = 500
 #: How long the check of an agent may take, in seconds.
 CHECK_WITHIN_S = 400.0
+#: How long an agent may take to finish or hand back what it has in hand when all ends, in seconds.
+PATIENCE_S = 30.0
 
 
 class NotUp(Exception):
@@ -53,13 +57,17 @@ class Wanted:
 
 @dataclass
 class Together:
-    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL."""
+    """Everything of one repository. ``say`` hears one line for each thing that happens, ``show`` an URL.
+
+    ``note`` hears how things stand, each time that has changed.
+    """
 
     ground: Ground
     top: Path
     wanted: Wanted
     say: Callable[[str], None]
     show: Callable[[str], object] = lambda address: None
+    note: Callable[[str], None] = lambda text: None
     story: Story = field(default_factory=Story)
     ready: int = 0
     url: str = ""
@@ -68,24 +76,41 @@ class Together:
         self._folder = self.ground.place.folder / "up"
         self._logs = self._folder / "logs"
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._last: str | None = None
+        self._elsewhere: frozenset[str] = frozenset()
         self._family = Family(self._logs, self.say)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, tell what happens until ``stop``, and end it. Raises NotUp, NoRuntime."""
+        self._last = read_ref(self.ground.repo, STATE_REF)
         try:
             await self._hub()
+            self.note("")
             for mind in await asyncio.to_thread(self._minds):
                 if stop.is_set():
                     return
                 await self._mind(mind)
-            last = read_ref(self.ground.repo, STATE_REF)
+            self.note("")
             self._watch()
             self.say(f"dashboard: {self.url}/dashboard")
             await asyncio.to_thread(self.show, f"{self.url}/dashboard")
             self.say(self._next())
-            await self._tell(stop, last)
+            if waits := left_to_you(await asyncio.to_thread(self._on_the_branch)):
+                self.say(waits)
+            await self._tell(stop)
         finally:
             await self._family.stop_all(last="hub")
+            await self._tell_news()
+
+    def farewell(self) -> list[str]:
+        """Return in lines what came of it all, once ``run`` has ended."""
+        return self.story.end(self._on_the_branch())
+
+    def _on_the_branch(self, one: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return all tasks, or one, as the branch has them, also while no hub runs; none when it cannot be read."""
+        with contextlib.suppress(StoreError, GitError):
+            return from_branch(self.ground, Tasks(one=one)).tasks
+        return ()
 
     def _next(self) -> str:
         if self.ready:
@@ -102,6 +127,7 @@ class Together:
             return
         listen = f"127.0.0.1:{_port(self.wanted.port)}"  # a hub that is started again must be found at the same place
         argv = (sys.executable, "-m", "coordinator", "hub", "--repo", str(self.top), "--listen", listen)
+        self.note("the hub starts ...")
         self._family.start(Program("hub", argv, self.top, heard=lambda line: None))
         gone = asyncio.create_task(self._family.ended("hub"))
         try:
@@ -130,28 +156,36 @@ class Together:
         """Return whom to start: agents of people's files are not ours, also when they bear the name of a runtime."""
         ours = {folder.name for folder in self._folder.glob("*") if (folder / "sidecar.json").is_file()}
         agents = self._client().get("/api/agents").get("agents", [])
+        if self._family.pid("hub") is None:  # with a hub of somebody else's there may be agents of another `up`
+            self._elsewhere = frozenset(one["agent_id"] for one in agents if one["status"] == "online")
         taken = {one["agent_id"]: "" for one in agents if one["agent_id"] not in ours}
         found = minds.chosen(self.wanted.runtimes, self.wanted.profile, self._folder, taken)
         if not found:
             self.say(
                 f"no agent program is on PATH ({', '.join(minds.LOOKED_FOR)}): install one, or try "
-                "`agentcom up --runtime fake` (only pretends) or `--runtime shell:./work.sh` (a program of yours)"
+                "`agentcom up --runtime fake` (only pretends, and asks where a title ends with '?') or "
+                "`--runtime shell:./work.sh` (a program of yours)"
             )
         return found
 
     async def _mind(self, mind: Mind) -> None:
         """Give a mind its token and config file, check it, and start its sidecar when it can work."""
+        if mind.agent in self._elsewhere:
+            self.ready += 1
+            self.say(f"{mind.agent} runs already: it is used, and stays when this ends")
+            return
         token = await asyncio.to_thread(self._token, mind)
         minds.write(mind, token, self.url, self.top)
         if self.wanted.check or not minds.was_checked(mind):
             self.say(f"{mind.agent}: checking ({mind.runtime}, {mind.profile}), it does one small task ...")
+            self.note(f"{mind.agent} does its small task ...")
             complaint = await self._complaint(mind)
             if complaint is not None:
                 self.say(f"{mind.agent} cannot work: {complaint}")
                 return
             minds.note_checked(mind)
         argv = (sys.executable, "-m", "sidecar", "run", "--config", str(mind.config))
-        self._family.start(Program(mind.agent, argv, mind.folder, patience=30.0))
+        self._family.start(Program(mind.agent, argv, mind.folder, patience=PATIENCE_S))
         self.ready += 1
         self.say(f"{mind.agent} is ready ({mind.runtime}, {mind.profile})")
 
@@ -197,43 +231,62 @@ class Together:
     def _watch(self) -> None:
         if not self.wanted.watch or self.ground.remote is not None:
             return
+        try:
+            with WatchLock(self.ground.repo):
+                pass
+        except AlreadyWatched:
+            self.say("an `agentcom watch` runs here already: it is used, and stays when this ends")
+            return
         argv = (sys.executable, "-m", "coordinator", "watch", "--commit", "--repo", str(self.top))
         self._family.start(Program("watch", argv, self.top, heard=self._watched))
 
     def _watched(self, line: str) -> None:
-        self.say(f"watch: {line.partition(' ')[2] if line[:1].isdigit() else line}")
+        text = line.partition(" ")[2] if line[:1].isdigit() else line
+        if text.startswith("pulled "):  # what those commits say was told when they were made
+            text = f"{text.partition(':')[0]} of the trail into {self.ground.branch}"
+        self.say(f"watch: {text}")
 
     # --- what happens
 
-    async def _tell(self, stop: asyncio.Event, last: str | None) -> None:
+    async def _tell(self, stop: asyncio.Event) -> None:
         """Say each change that the hub makes durable, until ``stop``."""
-        while True:
+        self.note(await asyncio.to_thread(self._standing))
+        while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-            with contextlib.suppress(GitError):  # the next look sees it
-                tip = read_ref(self.ground.repo, STATE_REF)
-                if tip is not None and tip != last:
-                    await self._tell_from(last)
-                    last = tip
-            if stop.is_set():
-                return
+            if await self._tell_news():
+                self.note(await asyncio.to_thread(self._standing))
+
+    async def _tell_news(self) -> bool:
+        """Say each change since the last look, and tell whether there was any."""
+        with contextlib.suppress(GitError):  # the next look sees it
+            tip = read_ref(self.ground.repo, STATE_REF)
+            if tip is not None and tip != self._last:
+                await self._tell_from(self._last)
+                self._last = tip
+                return True
+        return False
 
     async def _tell_from(self, last: str | None) -> None:
         for record in await asyncio.to_thread(self._records, last):
             wanted = self.story.wants(record)
             task = None if wanted is None else await asyncio.to_thread(self._task, wanted)
-            line = self.story.tell(record, task)
-            if line is not None:
+            for line in self.story.tell(record, task):
                 self.say(line)
+
+    def _standing(self) -> str:
+        with contextlib.suppress(HubUnreachable, TokenRefused):
+            return standing(self._client().get("/api/status").get("by_status", {}))
+        return ""
 
     def _records(self, last: str | None) -> list[Any]:
         trail = Trail(self.ground.repo, STATE_REF, root_in_force(self.ground.repo) or ".")
         return news((record_json(record) for record in trail.records(None, _RECORDS)), last)
 
-    def _task(self, task_id: str) -> dict[str, Any] | None:
+    def _task(self, task_id: str) -> Mapping[str, Any] | None:
         with contextlib.suppress(HubUnreachable, TokenRefused):
             return self._client().get(f"/api/tasks/{task_id}") or None
-        return None
+        return next(iter(self._on_the_branch(task_id)), None)
 
 
 def _port(wanted: int) -> int:

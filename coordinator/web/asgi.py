@@ -158,15 +158,23 @@ class Port:
     async def _page(self, scope: Scope, receive: Receive, transmit: Transmit) -> None:
         """Let Flask answer a request that is there as a whole."""
         with self._intake.room(callers.address(scope)) as room:
+
+            async def last(message: MutableMapping[str, Any]) -> None:
+                """Give the room back before who was answered may ask again."""
+                if message["type"] == "http.response.body" and not message.get("more_body", False):
+                    room.leave()
+                await transmit(message)
+
             try:
                 body = await room.body(scope, receive)
                 check_kind(scope, body)
             except Turned as turned:
+                room.leave()
                 await turn_away(turned, receive, transmit)
                 return
             except Gone:
                 return
-            await self._pages(scope, replay(body, receive), transmit)  # type: ignore[arg-type]  # a2wsgi narrows the types
+            await self._pages(scope, replay(body, receive), last)  # type: ignore[arg-type]  # a2wsgi narrows the types
 
     def _health(self, status: str) -> dict[str, Any]:
         return {

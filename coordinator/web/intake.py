@@ -54,10 +54,7 @@ class Intake:
         try:
             yield room
         finally:
-            self._held_in_all -= room.taken
-            self._held[address] -= room.taken
-            if not self._held[address]:
-                del self._held[address]
+            room.leave()
 
     def take(self, address: str, size: int) -> None:
         """Take room for so many bytes. Raises Turned when there is none."""
@@ -66,6 +63,13 @@ class Intake:
         self._held_in_all += size
         self._held[address] += size
 
+    def give(self, address: str, size: int) -> None:
+        """Give room back."""
+        self._held_in_all -= size
+        self._held[address] -= size
+        if not self._held[address]:
+            del self._held[address]
+
 
 class Room:
     """Where one body lies."""
@@ -73,7 +77,7 @@ class Room:
     def __init__(self, intake: Intake, address: str) -> None:
         self._intake = intake
         self._address = address
-        self.taken = 0
+        self._taken = 0
 
     async def body(self, scope: Scope, receive: Receive) -> bytes:
         """Return the body of a request, also a chunked one. Raises Turned, Gone."""
@@ -83,9 +87,14 @@ class Room:
         parts: list[bytes] = []
         async for part in parts_of(receive, BODY_BYTES, BODY_WITHIN):
             self._intake.take(self._address, len(part))
-            self.taken += len(part)
+            self._taken += len(part)
             parts.append(part)
         return b"".join(parts)
+
+    def leave(self) -> None:
+        """Give back what was taken; a second time is nothing."""
+        self._intake.give(self._address, self._taken)
+        self._taken = 0
 
 
 async def parts_of(receive: Receive, most: int, within: float) -> AsyncIterator[bytes]:

@@ -140,15 +140,18 @@ def find(directory: Path, environment: Mapping[str, str] | None = None) -> Repos
             ) from None
         raise NoWorkplace(f"{directory.absolute()} cannot be used as a repository: {words(error)}") from None
     pairs = configuration(top)
-    urls = {key.split(".", 1)[1].rpartition(".")[0]: value for key, value in pairs if key.startswith("remote.")}
+    urls = {key.split(".", 1)[1].rpartition(".")[0]: value for key, value, _ in pairs if key.startswith("remote.")}
     return Repository(top, Path(git_dir), Path(common_dir), reading.read(pairs, environment), urls, environment)
 
 
-def configuration(top: Path) -> list[tuple[str, str]]:
-    """Return what git configuration says to us, and the addresses of remotes, lowest file first."""
-    out = git("config", "-z", "--get-regexp", rf"^({SECTION}\.|remote\..*\.url$)", cwd=top, check=False)
-    pairs = (item.decode("utf-8", "surrogateescape").partition("\n") for item in out.split(b"\0") if item)
-    return [(key, value) for key, _, value in pairs]
+def configuration(top: Path) -> list[tuple[str, str, str]]:
+    """Return what git configuration says to us, and the addresses of remotes: key, value, file; lowest file first."""
+    out = git(
+        "config", "-z", "--show-origin", "--get-regexp", rf"^({SECTION}\.|remote\..*\.url$)", cwd=top, check=False
+    )
+    words = out.decode("utf-8", "surrogateescape").split("\0")
+    pairs = (item.partition("\n") for item in words[1::2])
+    return [(key, value, file.removeprefix("file:")) for file, (key, _, value) in zip(words[::2], pairs, strict=False)]
 
 
 def under_way(git_dir: Path) -> str:

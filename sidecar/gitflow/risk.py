@@ -26,6 +26,11 @@ class Rule:
     lines: int | None = None
     paths: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Return the rule as people write it."""
+        bounds = {"files": self.files, "lines": self.lines, "paths": ",".join(self.paths) or None}
+        return " ".join([self.tier, *(f"{name}={bound}" for name, bound in bounds.items() if bound is not None)])
+
 
 DEFAULT = (Rule("medium", 10, 200), Rule("high", 50, 1000))
 

@@ -42,7 +42,8 @@ class Settings:
 
     ``remote`` and ``base`` are names, "" for the usual ones; ``api`` is the address of the forge's API, ``project`` its
     OWNER/NAME, both "" to be taken from the remote's address. ``task``, ``branch`` and ``owner`` are set in a
-    task's work tree; ``owner`` is the agent whose it is, whoever calls.
+    task's work tree; ``owner`` is the agent whose it is, whoever calls. ``origins`` tells of each key that anybody
+    set who did.
     """
 
     agent: str = ""
@@ -59,16 +60,19 @@ class Settings:
     branch: str = ""
     owner: str = ""
     token: str = field(default="", repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
-def read(pairs: Iterable[tuple[str, str]], environment: Mapping[str, str]) -> Settings:
-    """Return the settings; of ``pairs`` (whole lower-case key, value) later ones win. Raises Misconfigured."""
+def read(pairs: Iterable[tuple[str, str, str]], environment: Mapping[str, str]) -> Settings:
+    """Return the settings; of ``pairs`` (whole lower-case key, value, file) later ones win. Raises Misconfigured."""
     one: dict[str, str] = {}
     many: dict[str, list[str]] = {"risk": [], "reviewer": []}
-    for key, value in pairs:
+    origins: dict[str, str] = {}
+    for key, value, file in pairs:
         section, _, name = key.partition(".")
         if section != SECTION:
             continue
+        origins[name] = f"git config {key} in {file}"
         if name in _MANY:
             many[name].append(value)
         elif name in _ONE | _OURS:
@@ -77,13 +81,17 @@ def read(pairs: Iterable[tuple[str, str]], environment: Mapping[str, str]) -> Se
             known = ", ".join(sorted(_ONE | _MANY))
             raise Misconfigured(f"git config {key}: unknown; known are {known}: `git config --unset-all {key}`")
     owner = one.get("agent", "") if one.get("task") else ""
-    one.update({key: environment[name] for name, key in VARIABLES.items() if environment.get(name)})
+    said = {key: name for name, key in VARIABLES.items() if environment.get(name)}
+    one.update({key: environment[name] for key, name in said.items()})
     values: dict[str, Any] = {name: one[name] for name in one if name != "draft"}
     values["reviewers"] = tuple(many["reviewer"])
     values["draft"] = _boolean(one.get("draft", "false"))
     if many["risk"]:
         values["risk"] = tuple(_rule(text) for text in many["risk"])
-    values["token"] = next((environment[name] for name in TOKENS if environment.get(name)), "")
+    if holder := next((name for name in TOKENS if environment.get(name)), None):
+        values["token"] = environment[holder]
+        said["token"] = holder
+    values["origins"] = {**origins, **{key: f"{name} in the environment" for key, name in said.items()}}
     _check(one)
     _check({"agent": owner})
     values["owner"] = owner

@@ -1,7 +1,8 @@
 """A scripted worker for tests and the demo: ``python -m sidecar.runtimes.fake MODE``.
 
 A real child process, so that killing it is honest. In mode ``ok`` it does what a title "write the number N to
-test-output-N.txt" says, in its working directory; any other title it just reports as done. It knows no hub.
+test-output-N.txt" says, in its working directory; any other title it just reports as done, and one that ends with a
+question mark it asks back until it has an answer. It knows no hub.
 
 Environment besides the usual ``AGENTCOM_...``: ``AGENTCOM_FAKE_LOG``, a file that gets one line ``begin <task_id>
 <generation>`` and, when the work was done, one line ``end ...``; ``AGENTCOM_FAKE_DELAY``, seconds that ``ok`` works
@@ -51,21 +52,29 @@ def main(mode: str) -> int:
 
 
 def _work(seconds: float) -> int:
-    title = _title()
+    task = _task()
+    title = str(task["title"])
+    answers = task["context"]["answers"]
     time.sleep(seconds)
+    if title.endswith("?") and not answers:
+        _report({"status": "blocked", "question": f"I only pretend, so you tell me: {title}"})
+        _note("end")
+        return 0
     result: dict[str, Any] = {"status": "success", "summary": f"done: {title}", "tokens_used": 0}
     if match := _TITLE.search(title):
         _replace(Path(match[2]), f"{match[1]}\n")
         result["summary"] = f"wrote {match[1]} to {match[2]}"
+    elif answers:
+        result["summary"] += f" Answer: {answers[-1].get('text')}"
     # The result comes first: killed between the two lines, the attempt counts once and is not done again.
     _report(result)
     _note("end")
     return 0
 
 
-def _title() -> str:
+def _task() -> dict[str, Any]:
     task: dict[str, Any] = json.loads(Path(os.environ["AGENTCOM_TASK_FILE"]).with_name("task.json").read_text("utf-8"))
-    return str(task["title"])
+    return task
 
 
 def _report(result: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ import requests
 from support import fakesystemctl
 from support.hubprocess import HubProcess
 from support.repo import Clone, git_env, make_repo
+from support.screens import AGENTCOM, on_screen
 
 from coordinator.reading import HubClient
 from coordinator.services.values import mark_of
@@ -91,6 +92,15 @@ def test_an_agent_is_added_by_an_address_in_two_calls_and_does_its_task(room: Ro
     assert said["dashboard"] == f"{room.hub.url}/dashboard/agent/new"
     assert requests.get(said["dashboard"], timeout=10).status_code == 200
     assert room.hub.client.get("/api/tasks")["count"] == 1
+
+
+def test_on_a_terminal_each_step_shows_that_it_goes_on_and_leaves_one_line(room: Room) -> None:
+    env = {"HOME": str(room.home), "XDG_CONFIG_HOME": str(room.home / "config"), "AGENTCOM_TOKEN": room.hub.token}
+    words = ("agent", "add", "new", "--runtime", "fake", "--dir", str(room.home / "new"), "--hub", room.hub.url)
+    seen = on_screen((*AGENTCOM, *words), 60, room.home, env)
+    assert seen.code == 0, seen.text
+    assert "[7/8] wake round trip: the agent does a small task ..." in seen.text
+    assert [line[:5] for line in seen.left if line.startswith("[")] == [f"[{step}/8]" for step in range(1, 9)]
 
 
 def until_state(room: Room, other_than: str) -> None:
@@ -300,6 +310,33 @@ def test_a_clock_that_is_off_is_said_before_anything_is_asked(room: Room) -> Non
     assert (said.returncode, "set both by NTP" in said.stderr) == (1, True), said.stderr
 
 
+def test_an_invite_for_somebody_else_is_named_with_the_one_that_is_needed(room: Room) -> None:
+    made = room.run("invite", "--for", "other", "--hub", room.hub.url, "--json")
+    said = room.add(token=json.loads(made.stdout)["invite"])
+    assert said.returncode == 77
+    assert said.stderr.splitlines()[-1] == (
+        f"agentcom: [3/8] register: {room.hub.url} does not allow that: this invite is for other; set AGENTCOM_TOKEN "
+        "to an invite for new (`agentcom invite --for new` in the hub's clone), or to the admin's token "
+        "(.git/agentcom/admin.token there)"
+    )
+
+
+def test_another_runtime_than_the_config_has_is_refused_and_not_passed_over(room: Room) -> None:
+    assert room.add().returncode == 0
+    said = room.add("--runtime", "claude")
+    assert said.returncode == 64
+    assert said.stderr.splitlines()[-1] == (
+        f"agentcom: [1/8] preflight: {room.config} has runtime fake, not claude: change it there, "
+        "or leave --runtime away"
+    )
+
+
+def test_an_address_without_a_hub_is_told_with_what_to_look_at(room: Room) -> None:
+    said = room.add("--hub", "http://127.0.0.1:9")
+    assert said.returncode == 69
+    assert said.stderr.endswith("start it there with `agentcom hub`, or correct the address\n")
+
+
 def test_the_script_makes_an_id_of_the_name_and_suggests_names_without_one(room: Room) -> None:
     script = Path(__file__).parents[2] / "scripts/add-agent.sh"
     env = {**git_env(), "HOME": str(room.home), "AGENTCOM_TOKEN": room.hub.token}
@@ -313,3 +350,7 @@ def test_the_script_makes_an_id_of_the_name_and_suggests_names_without_one(room:
     assert [(one["agent_id"], one["name"]) for one in agents] == [("loash-the-second", "Loash the Second")]
     none = call("--hub", room.hub.url)
     assert (none.returncode, "for example" in none.stderr) == (64, True)
+    nowhere = call("--name", "Loash")
+    assert (nowhere.returncode, "--hub http://HOST:4000 or --repo CLONE" in nowhere.stderr) == (64, True)
+    helped = call("--help")
+    assert (helped.returncode, helped.stdout.startswith("usage: ")) == (0, True)

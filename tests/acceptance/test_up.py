@@ -2,6 +2,7 @@
 
 import os
 import queue
+import shlex
 import signal
 import socket
 import subprocess
@@ -86,9 +87,9 @@ def test_from_an_empty_folder_to_finished_work_and_on_at_the_next_start(tmp_path
     assert len(ours) == 4
     add = (sys.executable, "-m", "coordinator", "add", "Write the number 7 to test-output-7.txt", "--repo", str(place))
     subprocess.run(add, check=True, capture_output=True, env=up.env)
-    told = up.until("working -> in_review")
-    assert "Write the number 7 to test-output-7.txt; git -C" in told
-    merge = told.partition("; ")[2].split()
+    assert up.until("working -> in_review").endswith(": Write the number 7 to test-output-7.txt")
+    assert "diff HEAD...fake/t-" in up.until("-> look at it: git -C")
+    merge = up.until("-> take the result: ").partition("result: ")[2].split()
     subprocess.run(merge, check=True, capture_output=True, env=up.env)
     assert (place / "test-output-7.txt").read_text() == "7\n"
     up.until("in_review -> done")
@@ -114,6 +115,88 @@ def test_a_hub_that_dies_comes_back_and_work_goes_on(tmp_path: Path, open_termin
     clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Write the number 7\n"})
     up.until("working -> in_review")
     assert up.end() == 0
+    assert up.lines[-1].endswith("1 task waits for you: agentcom status")
+    again = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(again)
+    again.until("1 task waits for you: agentcom status")
+    assert again.end() == 0
+
+
+def test_what_was_decided_while_nothing_ran_is_told_at_the_next_start(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    first = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(first)
+    first.until("dashboard: ")
+    clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Write a poem\n"})
+    approve = shlex.split(first.until("-> take the result: agentcom ").partition("result: agentcom ")[2])
+    assert first.end() == 0
+    argv = (sys.executable, "-m", "coordinator", *approve, "--repo", str(clone.path))
+    subprocess.run(argv, check=True, capture_output=True, env=first.env)
+    again = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(again)
+    again.until("in_review -> done")
+    assert again.end() == 0
+    assert again.lines[-1].endswith("1 done, 0 failed")
+    assert not [line for line in again.lines if "got a token" in line or "starts, epoch" in line]
+
+
+def test_a_question_is_told_and_answered_with_the_line_below_it(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    up = Terminal(clone.path, "--runtime", "fake", "--no-watch")
+    open_terminal.append(up)
+    up.until("dashboard: ")
+    clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Which colour?\n"})
+    assert up.until("working -> blocked").endswith("it asks: I only pretend, so you tell me: Which colour?")
+    answer = shlex.split(up.until("-> answer its question: ").partition("question: agentcom ")[2])
+    argv = (sys.executable, "-m", "coordinator", *answer, "--repo", str(clone.path))
+    subprocess.run(argv, check=True, capture_output=True, env=up.env)
+    up.until("working -> in_review")
+    assert up.end() == 0
+    shown = subprocess.run(
+        (sys.executable, "-m", "coordinator", "task", "show", answer[2], "--repo", str(clone.path)),
+        check=True,
+        capture_output=True,
+        text=True,
+        env=up.env,
+    ).stdout
+    assert "done: Which colour? Answer: YOUR ANSWER" in shown
+    assert "  answered  YOUR ANSWER" in shown
+    assert "working -> blocked (fake): I only pretend, so you tell me: Which colour?" in shown
+    assert "blocked -> queued (ada): YOUR ANSWER" in shown
+
+
+def test_what_runs_already_is_used(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    first = Terminal(clone.path, "--runtime", "fake")
+    open_terminal.append(first)
+    first.until("watch: watching")
+    second = Terminal(clone.path, "--runtime", "fake")
+    open_terminal.append(second)
+    second.until("a hub of this repository runs already at")
+    second.until("fake runs already: it is used")
+    second.until("an `agentcom watch` runs here already: it is used")
+    assert second.end() == 0
+    assert first.end() == 0
+
+
+def test_what_an_agent_had_in_hand_at_the_end_goes_on_at_the_next_start(tmp_path: Path, open_terminal) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n"})
+    slow = tmp_path / "slow.sh"
+    checked = tmp_path / "checked"
+    slow.write_text(f"""#!/bin/sh
+test -e {checked} && exec sleep 600
+touch {checked}
+echo '{{"status": "success"}}' > "$AGENTCOM_RESULT_FILE"
+""")
+    slow.chmod(0o755)
+    up = Terminal(clone.path, "--runtime", f"shell:{slow}", "--no-watch")
+    open_terminal.append(up)
+    up.until("dashboard: ")
+    clone.commit({"BACKLOG.md": "# Backlog\n\n## Ready\n\n- [ ] Take long\n"})
+    up.until("queued -> assigned")
+    assert up.end() == 0
+    assert [line for line in up.lines if "working -> queued (shell)" in line]
+    assert up.lines[-1].endswith("1 task goes on at the next start: agentcom up")
 
 
 def test_a_taken_port_a_missing_program_and_an_agent_of_that_name_stop_nothing_else(

@@ -40,7 +40,7 @@ def test_what_the_machine_says_wins_and_is_not_changed_here(
     config.write_text("hook_secret: of-the-file\npublic_url: https://hub.example.org\n")
     config.chmod(0o600)
     said = run("hook", "secret", "--config", str(config), "--json").json
-    assert (said["secret"], said["from"]) == ("of-the-file", str(config))
+    assert (said["secret"], said["from"]) == ("of-the-file", f"{config}:1:14")
     assert said["url"] == "https://hub.example.org/hooks/git"
     monkeypatch.setenv("AGENTCOM_HOOK_SECRET", "of-the-variable")
     assert run("hook", "secret", "--config", str(config), "--json").json["secret"] == "of-the-variable"

@@ -30,10 +30,26 @@ def test_all_is_well_when_work_goes_on() -> None:
     [
         ((), "All is well. There is nothing to do yet."),
         ((a_task("t-1", State.DONE),), "All is well, and everything is done."),
+        ((a_task("t-1", State.IN_REVIEW),), "All is well, and 1 task needs you."),
+        (
+            (a_task("t-1"), a_task("t-2", State.IN_REVIEW), a_task("t-3", State.IN_REVIEW)),
+            "All is well: 0 tasks are being worked on, 1 waits, 2 need you.",
+        ),
     ],
 )
 def test_a_hub_without_work_is_well(tasks, sentence) -> None:
     assert take(a_sight(*tasks, agents=(an_agent(),))).sentence == sentence
+
+
+def test_work_on_a_branch_is_taken_by_its_merge() -> None:
+    merge = "git -C /srv/p merge --no-ff claude/t-1-one"
+    task = a_task("t-1", State.IN_REVIEW, result={"status": "success", "merge": merge})
+    (need,) = take(a_sight(task, agents=(an_agent(),))).needs
+    assert need.commands == (
+        "git -C /srv/p diff HEAD...claude/t-1-one",
+        merge,
+        'agentcom task reject t-1 --note "WHAT TO CHANGE"',
+    )
 
 
 def test_tasks_without_any_agent_are_named_with_the_command_that_adds_one() -> None:

@@ -15,6 +15,8 @@ from coordinator.git.slips import Epoch, Seen, judge
 from coordinator.place import STATE_TIP
 from coordinator.ports import Author, Commit, Conflict, Fatal, Fold, Slip
 
+pytestmark = pytest.mark.slow
+
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 STATE = "agentcom/state"
 MINE, OTHER = "h-aaaaaaaa", "h-bbbbbbbb"

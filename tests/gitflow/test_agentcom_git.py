@@ -17,6 +17,8 @@ from sidecar.gitflow import command as commands
 from sidecar.gitflow import hooktext, settings
 from sidecar.gitflow.values import FlowError
 
+pytestmark = pytest.mark.slow
+
 
 def begun(place: Place, *argv: str, task: str = TASK_JSON) -> Clone:
     ended = command(place.clone.path, "start-task", "--task", "-", "--json", *argv, stdin=task)

@@ -214,6 +214,26 @@ async def test_a_kill_while_the_program_is_asked_for_its_login_costs_no_attempt(
     assert session.said("task_failed") == []
 
 
+async def test_a_change_that_comes_while_the_program_is_asked_for_its_login_is_not_lost(hub, agents):
+    question = '["auth", "status"]:'
+    wait = (
+        '\n    (here / "asked").touch()\n    me = os.getppid()\n'
+        '    while os.getppid() == me and not (here / "answer").exists(): time.sleep(0.01)'
+    )
+    agent = agents(CLAUDE.replace(question, question + wait), {"name": "claude"})
+    (agent.bin / "logged-in").touch()
+    await agent.start()
+    session = await hub.session()
+    await session.assign("t-1")
+    await until((agent.bin / "asked").exists)
+    await session.send("task_updated", task_id="t-1", generation=1, title="sweep the yard too")
+    await until((agent.folder("t-1.1") / "updates.jsonl").exists)
+    (agent.bin / "answer").touch()
+    await session.expect("task_complete", task_id="t-1", generation=1)
+    assert "sweep the yard too" in (agent.folder("t-1.1") / "updates.jsonl").read_text()
+    assert "sweep the yard too" in (agent.folder("t-1.1") / "updates" / "0001.md").read_text()
+
+
 async def test_a_denied_tool_is_no_success_and_the_last_output_goes_with_it(hub, agents):
     agent = agents(CLAUDE, {"name": "claude", "check_login": False})
     (agent.bin / "end.json").write_text(json.dumps({"permission_denials": [{"tool_name": "WebFetch"}]}))

@@ -13,12 +13,15 @@ from support.fakehub import PATIENCE_S, FakeHub
 from support.proxy import Proxy
 from support.sidecars import Sidecar, until
 
+from coordinator.wire.frames import TaskAssign
 from sidecar import client
 from sidecar.client import Beat
 from sidecar.config import load
 from sidecar.daemon import Daemon
+from sidecar.gitwork import Gitwork
 from sidecar.outbox import Outbox
 from sidecar.relay import Relay
+from sidecar.values import Attempt, Key, Queue, Stage, Success
 
 QUICK = Beat(every=0.02, within=0.5)
 
@@ -53,6 +56,7 @@ def test_a_dead_connection_is_noticed_within_a_minute():
     assert client.IDENTIFIED_WITHIN_S < 60
 
 
+@pytest.mark.slow
 async def test_a_connection_that_swallows_everything_is_left_and_another_one_made(hub, daemon_of):
     with Proxy(hub.url) as proxy:
         daemon_of(hub_url=proxy.url)
@@ -102,6 +106,31 @@ async def test_the_heart_beats_while_the_hubs_http_does_not_answer(hub, daemon_o
     await pings(session, 5)
     answer.set()
     await until((folder / "replies" / "1.json").exists)
+
+
+async def test_the_heart_beats_while_the_work_of_an_earlier_process_is_submitted(hub, daemon_of, tmp_path, monkeypatch):
+    remote = threading.Event()
+
+    def finish(_self: Gitwork, _place: Any, _assignment: Any, outcome: Success) -> Success:
+        assert remote.wait(PATIENCE_S)
+        return outcome
+
+    monkeypatch.setattr(Gitwork, "finish", finish)
+    assignment = TaskAssign(task_id="t-1", generation=2, title="sweep", assigned_at=0, repo="app")
+    outbox = Outbox(tmp_path / "one")
+    folder = outbox.folder(Key("t-1", 2))
+    folder.mkdir(parents=True)
+    outbox.save(Queue(Attempt(Stage.RUNNING, assignment)))
+    outbox.mark_started(Key("t-1", 2))
+    (folder / "workplace.json").write_text(json.dumps({"path": str(tmp_path), "branch": "b", "base": "main"}))
+    (folder / "result.json").write_text('{"status": "success", "summary": "swept"}')
+    daemon_of()
+    session = await hub.session()
+    assert session.identify["holding"] == [{"task_id": "t-1", "generation": 2}]
+    await pings(session, 5)
+    assert session.said("task_complete") == []
+    remote.set()
+    assert (await session.expect("task_complete", generation=2))["result"]["summary"] == "swept"
 
 
 async def test_a_living_child_is_told_of_again_and_again(hub, daemon_of):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from coordinator.wire.frames import Context, TaskAssign, TaskComplete, TaskFailed, TaskReleased, to_hub
 from sidecar import config as config_file
+from sidecar import doctor
 from sidecar.client import GiveUp, Lost, Reconnect, Refused, Taken
 from sidecar.core import _fate
 from sidecar.log import _Formatter
@@ -147,6 +149,14 @@ def test_a_result_too_large_to_send_is_cut_and_says_so():
     assert outcome == Success({"status": "success", "truncated": True, "summary": "s"})
 
 
+@pytest.mark.parametrize("retry_at", ["1e400", "-5", "1e300", '"0001-01-01T00:00:00"', "true", "[]"])
+def test_what_is_no_instant_is_no_time_to_try_again(retry_at):
+    said = f'{{"status": "failed", "error": "limit", "class": "rate_limited", "retry_at": {retry_at}}}'
+    outcome = read_result(said.encode())
+    assert isinstance(outcome, Failure)
+    assert (outcome.failure_class, outcome.retry_at) == ("rate_limited", None)
+
+
 # --- queue.json ------------------------------------------------------------------------------------------------------
 
 QUEUE = Queue(
@@ -266,10 +276,31 @@ def test_keys_of_the_node_sidecar_are_no_mistake(tmp_path):
     ],
 )
 def test_a_wrong_value_is_named_with_file_key_and_remedy(tmp_path, fields, words):
-    with pytest.raises(config_file.ConfigError, match=r"config\.json: ") as error:
+    with pytest.raises(config_file.ConfigError, match=r"config\.json:(\d+:\d+:)? ") as error:
         read(tmp_path, **fields)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("c.yaml", "agent_id: ada\ntoken: t\nhub_url: ws://h\nruntime:\n  name: fake\n  profile: root\n", "6:12"),
+        ("c.yaml", "agent_id: ada\ntoken: t\nhub_ulr: ws://h\n", "3:10"),
+        ("c.json", '{"agent_id": "ada",\n "token": "t", "hub_url": 7}\n', "2:27"),
+    ],
+)
+def test_a_wrong_value_is_named_with_line_and_column(tmp_path, name, text, place):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(config_file.ConfigError) as error:
+        config_file.load(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}:{place}: ")
+
+
+def test_a_config_knows_what_its_file_says_and_what_is_a_default(tmp_path):
+    config = read(tmp_path, log_file="", kill_grace=0, runtime={"name": "fake", "profile": "dev"})
+    assert {"token", "kill_grace", "runtime.name", "runtime.profile"} <= config.given
+    assert not {"log_file", "stop_grace", "state_dir", "runtime.timeout", "runtime.script"} & config.given
 
 
 def test_the_token_is_in_no_repr(tmp_path):
@@ -382,3 +413,8 @@ def test_a_token_that_others_can_read_is_remarked_on(tmp_path):
     assert "chmod 600" in (config_file.exposed(path) or "")
     path.chmod(0o600)
     assert config_file.exposed(path) is None
+
+
+def test_the_check_of_a_scripted_agent_names_the_program_and_not_a_variable(tmp_path):
+    check = doctor._program(read(tmp_path, runtime={"name": "fake"}))
+    assert (check.passed, check.text) == (True, f"{sys.executable} is there")

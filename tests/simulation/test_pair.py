@@ -1,16 +1,37 @@
 """Hub and sidecars against each other: whatever is lost, late, doubled or killed, every task ends once."""
 
+from collections.abc import Callable
+
 import pytest
 from support.pair import Knobs, Pair, all_done
 
 from coordinator.core.policy import Policy, Retries
 
-QUICK, LONG = range(60), range(1000, 1600)
-SEEDS = [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in LONG)]
+#: Seeds of one test each, a few in the quick tests, more in ``make test``, the most in ``make crash``.
+SEEDS = [
+    *(range(first, first + 10) for first in range(0, 60, 10)),
+    *(pytest.param(range(first, first + 20), marks=pytest.mark.slow) for first in range(1000, 1200, 20)),
+    *(pytest.param(range(first, first + 20), marks=pytest.mark.crash) for first in range(1200, 1600, 20)),
+]
 PATIENT = Policy(retries=Retries(max=40, backoff=1, backoff_max=20))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+def over_seeds(test: Callable[[int], None]) -> Callable[[range], None]:
+    """Let a test be one for each range of seeds; a failure names its seed."""
+
+    def over(seeds: range) -> None:
+        for seed in seeds:
+            try:
+                test(seed)
+            except BaseException as error:
+                error.add_note(f"seed {seed}")
+                raise
+
+    over.__name__, over.__doc__ = test.__name__, test.__doc__
+    return pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")(over)
+
+
+@over_seeds
 def test_without_trouble_every_task_runs_once(seed: int) -> None:
     pair = Pair(seed, Knobs(faults=0))
 
@@ -21,7 +42,7 @@ def test_without_trouble_every_task_runs_once(seed: int) -> None:
     assert len(pair.finished_work) == len(pair.hub.branch)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@over_seeds
 def test_gaps_shorter_than_the_lease_cost_no_retry_and_no_second_run(seed: int) -> None:
     """S10: lost links, partitions, killed hubs, read-only disks and doubled frames, but no dead sidecar.
 
@@ -41,7 +62,7 @@ def test_gaps_shorter_than_the_lease_cost_no_retry_and_no_second_run(seed: int) 
     assert len(pair.finished_work) == len(pair.hub.branch)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@over_seeds
 def test_every_task_is_done_once_whatever_dies(seed: int) -> None:
     """S3, S4, S6, S9, L1, L2: everything may die at any point, and links may be away for longer than the lease."""
     trouble = {"cut": 4, "partition": 3, "kill_hub": 3, "kill_sidecar": 4, "stop_sidecar": 2, "stall": 1}
@@ -62,7 +83,7 @@ def test_every_task_is_done_once_whatever_dies(seed: int) -> None:
     assert all_done(pair)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@over_seeds
 def test_retries_are_spent_up_to_the_maximum_and_never_beyond(seed: int) -> None:
     """S10: with few retries and much failure a task may fail, and then exactly because none was left."""
     trouble = {"cut": 2, "partition": 2, "kill_hub": 2, "kill_sidecar": 3}
@@ -76,7 +97,7 @@ def test_retries_are_spent_up_to_the_maximum_and_never_beyond(seed: int) -> None
         assert (str(task.state) == "failed") <= (task.status.retry_count == task.status.max_retries)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@over_seeds
 def test_every_question_is_answered_and_every_task_ends_whatever_dies(seed: int) -> None:
     """Also when the answer, or the ack of the question, is lost with a link or with whoever should have heard it."""
     trouble = {"cut": 4, "partition": 3, "kill_hub": 3, "kill_sidecar": 4, "stop_sidecar": 2, "stall": 1}
