@@ -10,6 +10,8 @@ from support.fakeforge import FakeForge, forge_over
 from support.gitplace import TASK_JSON, Ended, Place, command
 from support.repo import Clone
 
+pytestmark = pytest.mark.slow
+
 URL = "https://github.com/ada/app/pull/1"
 
 
