@@ -68,7 +68,7 @@ class CloneShowing:
                 self._refs = (read_ref(ground.repo, ground.state_ref), read_ref(ground.repo, ground.watched_ref))
         return self._refs
 
-    async def seen(self) -> Seen:
+    async def seen(self, behind: float = 0.0) -> Seen:
         async with self._reading:
             mark = (self.mark("all"), time.monotonic() // SAVED_EVERY)
             if self._seen is None or self._seen[0] != mark:

@@ -352,6 +352,10 @@ class Hub:
     async def task(self, task_id: str) -> Task | None:
         """Return a task as the branch has it, also a finished one that is not in memory."""
         await self._recall([task_id])
+        return self.durable_task(task_id)
+
+    def durable_task(self, task_id: str) -> Task | None:
+        """Return a task in memory as the branch has it."""
         return self._under_way.get(task_id, self.core.memory.tasks.get(task_id))
 
     # --- start

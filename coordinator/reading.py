@@ -301,12 +301,14 @@ def _seen_from_here(told: Picture, ground: Ground) -> Picture:
     return replace(told, summary={**told.summary, **uncommitted_json(own)}) if own.lines else told
 
 
-def running_hub(ground: Ground | None, hub: str | None) -> HubClient:
+def running_hub(ground: Ground | None, hub: str | None, *, clone_first: bool = False) -> HubClient:
     """Return how to speak with the hub that ``hub`` or AGENTCOM_HUB names, else with that of this clone.
 
-    Raises HubUnreachable when none is known, NoAddress.
+    With ``clone_first`` a hub of this clone that answers wins over AGENTCOM_HUB. Raises HubUnreachable when none is
+    known, NoAddress.
     """
-    if named := hub_named(hub):
+    of_clone = clone_first and hub is None and ground is not None and hub_runs(ground) is not None
+    if not of_clone and (named := hub_named(hub)):
         url = address(named.value)
         return HubClient(url, token_for(url, ground).value)
     local = None if ground is None else ground.place.read_hub()

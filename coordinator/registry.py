@@ -103,9 +103,12 @@ class Registry:
     # --- agents
 
     async def ask(self, agent_id: str, what: Wish, by: Actor) -> None:
-        """Resume, drain or undrain an agent. Raises Declined."""
-        if self._known(agent_id) is None:
+        """Resume, drain, undrain, disable or enable an agent. Raises Declined."""
+        known = self._known(agent_id)
+        if known is None:
             raise Declined("agent_not_found", f"there is no agent {agent_id}")
+        if what in ("disable", "enable") and agent_id not in self._hub.core.memory.enlisted:
+            raise Declined("written_in_a_file", f"{known.spec.where} says it: change `disabled` there and commit that")
         await self._hub.settle(AgentAsked(what, agent_id, by))
 
     async def discharge(self, agent_id: str, by: Actor) -> None:

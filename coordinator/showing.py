@@ -33,6 +33,8 @@ from dashboard.view import Asked, Document, Edition, Event, Item, Story
 
 #: What was seen is good for so long while nothing changes, in seconds.
 GOOD_FOR = 5.0
+#: Where it may be behind, it is looked anew only after so many times as long as looking took.
+SHARE = 50
 #: Stories of tasks that did not change since they were read: so many are kept.
 STORIES = 100
 #: Messages are counted anew after so many seconds.
@@ -60,6 +62,8 @@ class HubShowing:
         self._trail = Trail(ground.repo, STATE_REF, ground.root)
         self._stories: OrderedDict[str, Story] = OrderedDict()
         self._seen: tuple[object, float, Seen] | None = None
+        self._took = 0.0
+        self._looking = asyncio.Lock()
         self._earlier: tuple[int, tuple[Task, ...]] | None = None
         self._counted: tuple[float, tuple[int, ...] | None] = (float("-inf"), None)
 
@@ -70,8 +74,10 @@ class HubShowing:
         kind, _, name = topic.partition(":")
         memory = self._hub.core.memory
         if kind == "task":
-            task = memory.tasks.get(name)
-            return (task, None if task is None else memory.agents.get(task.status.assigned_to or ""))
+            task = self._hub.durable_task(name)
+            if task is None:
+                return None
+            return (task, memory.agents.get(task.status.assigned_to or ""), self._hub.why(task))
         if kind == "agent":
             return memory.agents.get(name)
         return (
@@ -84,13 +90,19 @@ class HubShowing:
             None if self._syncer is None else tuple(self._syncer.json().items()),
         )
 
-    async def seen(self) -> Seen:
-        mark, now = self.mark("all"), time.monotonic()
-        if self._seen is not None and self._seen[0] == mark and now - self._seen[1] < GOOD_FOR:
-            return self._seen[2]
-        seen = self._look(await self._finished_before(), await self._messages())
-        self._seen = mark, now, seen
-        return seen
+    async def seen(self, behind: float = 0.0) -> Seen:
+        async with self._looking:
+            mark, now = self.mark("all"), time.monotonic()
+            if self._seen is not None:
+                good_for = GOOD_FOR if self._seen[0] == mark else min(behind, SHARE * self._took)
+                if now - self._seen[1] < good_for:
+                    return self._seen[2]
+            earlier, messages = await self._finished_before(), await self._messages()
+            mark, now = self.mark("all"), time.monotonic()
+            seen = self._look(earlier, messages)
+            self._took = time.monotonic() - now
+            self._seen = mark, now, seen
+            return seen
 
     def _look(self, earlier: tuple[Task, ...], messages: tuple[int, ...] | None) -> Seen:
         hub, memory = self._hub, self._hub.core.memory

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-from coordinator.core.machine import State
+from coordinator.core.machine import FINISHED, State
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Priority, Task
-from dashboard.snapshot import BAD_ENDS, IN_HAND, place, since, worker
+from dashboard.snapshot import BAD_ENDS, IN_HAND, in_turn, place, since, worker
 
 #: Rows of one page.
 PAGE = 50
@@ -99,7 +99,7 @@ def tasks(found: Iterable[Task], whys: Mapping[str, Why], asked: Wish) -> Page:
 
     def wanted(task: Task) -> bool:
         spec = task.spec
-        if task.state not in states or (asked.priority and spec.priority.word != asked.priority):
+        if task.status.status not in states or (asked.priority and spec.priority.word != asked.priority):
             return False
         if asked.agent and asked.agent not in (worker(task), spec.assignee):
             return False
@@ -112,7 +112,7 @@ def tasks(found: Iterable[Task], whys: Mapping[str, Why], asked: Wish) -> Page:
         text = f"{task.id} {spec.title} {spec.description}".casefold()
         return all(word in text for word in words)
 
-    rows = sorted(filter(wanted, found), key=_key(asked.sort), reverse=asked.order == "down")
+    rows = _in_order(filter(wanted, found), asked)
     pages = max(1, -(-len(rows) // PAGE))
     at = min(asked.page, pages)
     begin = (at - 1) * PAGE
@@ -120,9 +120,28 @@ def tasks(found: Iterable[Task], whys: Mapping[str, Why], asked: Wish) -> Page:
     return Page(shown, len(rows), at, pages, begin + 1 if shown else 0, begin + len(shown))
 
 
+def _in_order(rows: Iterable[Task], asked: Wish) -> list[Task]:
+    if asked.sort == "queue":
+        ordered = _as_they_run(rows)
+        return ordered[::-1] if asked.order == "down" else ordered
+    return sorted(rows, key=_key(asked.sort), reverse=asked.order == "down")
+
+
+def _as_they_run(rows: Iterable[Task]) -> list[Task]:
+    """Return tasks in hand, then those that wait in their order, then the newest that ended."""
+    in_hand: list[Task] = []
+    queued: list[Task] = []
+    ended: list[Task] = []
+    for task in rows:
+        state = task.status.status
+        (queued if state is State.QUEUED else ended if state in FINISHED else in_hand).append(task)
+    in_hand.sort(key=lambda task: (since(task), task.id))
+    ended.sort(key=lambda task: (-since(task), task.id))
+    return [*in_hand, *in_turn(queued), *ended]
+
+
 def _key(sort: str) -> Callable[[Task], tuple[object, ...]]:
     keys: dict[str, Callable[[Task], tuple[object, ...]]] = {
-        "queue": _as_they_run,
         "since": lambda task: (since(task), task.id),
         "title": lambda task: (task.spec.title.casefold(), task.id),
         "priority": lambda task: (int(task.spec.priority), *place(task)),
@@ -130,10 +149,3 @@ def _key(sort: str) -> Callable[[Task], tuple[object, ...]]:
         "agent": lambda task: (worker(task) or "~", task.id),
     }
     return keys[sort]
-
-
-def _as_they_run(task: Task) -> tuple[object, ...]:
-    """Return where a task stands: those in hand, then those that wait in their order, then the newest that ended."""
-    if task.state is State.QUEUED:
-        return (1, *place(task))
-    return (2, -since(task), task.id) if task.finished else (0, since(task), task.id)

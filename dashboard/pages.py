@@ -23,11 +23,11 @@ from coordinator.web.access import public, requires
 from coordinator.web.app import SCHEMA_VERSION, Bridge
 from coordinator.web.described import described, for_people
 from coordinator.wire import answers
-from dashboard import listing, prose
-from dashboard.door import COOKIE, DAY_MS, DAYS, FORWARDED, PATH, Caller
+from dashboard import listing, prose, remedies
+from dashboard.door import COOKIE, DAYS, FORWARDED, PATH, Caller
 from dashboard.guard import Guard
 from dashboard.rendering import BY_NAME, render
-from dashboard.snapshot import Seen, Snapshot, row, state_json, take, ways
+from dashboard.snapshot import DAY_MS, Seen, Snapshot, row, state_json, take
 from dashboard.view import EVENTS, Asked, Document, Edition, View
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+#: How far a page may be behind what is known while the hub has much to do, in seconds; it says as of when it is.
+BEHIND = 0.25
 #: Pages that are kept as long as nothing changes: so many.
 KEPT = 64
 #: Lines of the backlog on one page.
@@ -51,18 +53,20 @@ class _Kept:
     """The last pages, as long as what they were made of is the newest; for many threads."""
 
     def __init__(self) -> None:
-        self._pages: OrderedDict[str, tuple[Seen, str]] = OrderedDict()
+        self._seen: Seen | None = None
+        self._pages: OrderedDict[str, str] = OrderedDict()
         self._lock = Lock()
 
     def get(self, address: str, seen: Seen) -> str | None:
         with self._lock:
-            kept = self._pages.get(address)
-        return kept[1] if kept is not None and kept[0] is seen else None
+            return self._pages.get(address) if self._seen is seen else None
 
     def put(self, address: str, seen: Seen, page: str) -> None:
         with self._lock:
-            self._pages[address] = seen, page
-            self._pages.move_to_end(address)
+            if self._seen is not seen:
+                self._seen = seen
+                self._pages.clear()
+            self._pages[address] = page
             if len(self._pages) > KEPT:
                 self._pages.popitem(last=False)
 
@@ -75,21 +79,21 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     def ask(make: Callable[[], Awaitable[T]]) -> T:
         return bridge.ask(make)
 
-    def page(template: str, make: Callable[[Seen], dict[str, Any] | None]) -> Answer:
-        """Answer with a page made of what is seen now; None is a page that is not there."""
-        seen = ask(view.seen)
-        address = request.full_path
+    def page(template: str, make: Callable[[Seen], dict[str, Any] | None], topic: str = "all") -> Answer:
+        """Answer with a page made of what is seen now, which hears of a topic; None is a page that is not there."""
+        seen = ask(lambda: view.seen(BEHIND))
+        address = request.full_path if request.query_string else request.path
         text = kept.get(address, seen)
         if text is None:
             values = make(seen)
             if values is None:
                 return missing()
-            text = render(template, **shown(seen, request.full_path.rstrip("?")), **values)
+            text = render(template, **shown(seen, address, topic), **values)
             kept.put(address, seen, text)
         return _html(text)
 
     def missing() -> Answer:
-        seen = ask(view.seen)
+        seen = ask(lambda: view.seen(BEHIND))
         return _html(render("missing.html", **shown(seen, request.path), wanted=request.path), 404)
 
     def shown(seen: Seen, address: str, topic: str = "all") -> dict[str, Any]:
@@ -183,26 +187,26 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     @public
     @for_people
     def task(task_id: str) -> Answer:
-        story = ask(lambda: view.story(task_id))
-        if story is None or story.task.status.deleted:
-            return missing()
-        found = story
-
-        def make(seen: Seen) -> dict[str, Any]:
+        def make(seen: Seen) -> dict[str, Any] | None:
+            story = ask(lambda: view.story(task_id))
+            if story is None or story.task.status.deleted:
+                return None
+            found = story.task
             agents = {agent.id: agent for agent in seen.agents}
-            whys = {} if found.why is None else {found.task.id: found.why}
+            titles = _titles(seen)
+            whys = {} if story.why is None else {found.id: story.why}
             return {
-                "story": found,
-                "row": row(_with_whys(seen, whys), found.task, agents),
-                "edits": _edits(found.editions),
-                "titles": _titles(seen),
-                "waiting_for_it": [one for one in seen.tasks if found.task.id in one.spec.depends_on][:OF_AGENT],
-                "troubles": [trouble for trouble in seen.troubles if trouble.task == found.task.id],
-                "commands": _commands(found.task),
+                "story": story,
+                "row": row(_with_whys(seen, whys), found, agents),
+                "edits": _edits(story.editions),
+                "titles": titles,
+                "waiting_for_it": [one for one in seen.tasks if found.id in one.spec.depends_on][:OF_AGENT],
+                "troubles": [trouble for trouble in seen.troubles if trouble.task == found.id],
+                "commands": remedies.of_task(found),
+                "remedies": [] if story.why is None else remedies.against(story.why, found, titles, agents),
             }
 
-        seen = ask(view.seen)
-        return _html(render("task.html", **shown(seen, request.path, f"task:{task_id}"), **make(seen)))
+        return page("task.html", make, f"task:{task_id}")
 
     @site.get(f"{PATH}/agents")
     @public
@@ -214,14 +218,13 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     @public
     @for_people
     def agent(agent_id: str) -> Answer:
-        events = ask(lambda: view.events(Asked(agent=agent_id), OF_AGENT))
-
         def make(seen: Seen) -> dict[str, Any] | None:
             card = next((one for one in take(seen).cards if one.agent.id == agent_id), None)
             if card is None:
                 return None
             mine = listing.tasks(seen.tasks, seen.whys, listing.Wish(view="all", agent=agent_id))
             known = {one.id: one for one in seen.agents}
+            events = ask(lambda: view.events(Asked(agent=agent_id), OF_AGENT))
             rows = [row(seen, one, known) for one in mine.tasks[:OF_AGENT]]
             return {"card": card, "rows": rows, "count": mine.count, "events": events, "titles": _titles(seen)}
 
@@ -231,9 +234,8 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
     @public
     @for_people
     def backlog() -> Answer:
-        document = ask(view.backlog)
-
         def make(seen: Seen) -> dict[str, Any]:
+            document = ask(view.backlog)
             found = _lines(document, seen)
             pages = max(1, -(-len(found) // LINES))
             number = min(listing.number(request.args.get("page", "")), pages)
@@ -252,14 +254,17 @@ def blueprint(view: View, bridge: Bridge, guard: Guard) -> Blueprint:
             args.get("agent", "").strip() or None,
             args.get("event", "").strip() or None,
             _instant(args.get("since", "")),
-            _instant(args.get("until", "")),
+            _instant(args.get("until", ""), DAY_MS - 1),
             args.get("before") or None,
         )
-        found = ask(lambda: view.events(asked, EVENTS + 1))
         said = {key: args.get(key, "") for key in ("task", "agent", "event", "since", "until")}
-        more = found[EVENTS - 1].commit if len(found) > EVENTS else None
-        known = {"events": found[:EVENTS], "asked": asked, "args": said, "more": more}
-        return page("activity.html", lambda seen: {**known, "titles": _titles(seen)})
+
+        def make(seen: Seen) -> dict[str, Any]:
+            found = ask(lambda: view.events(asked, EVENTS + 1))
+            more = found[EVENTS - 1].commit if len(found) > EVENTS else None
+            return {"events": found[:EVENTS], "asked": asked, "args": said, "more": more, "titles": _titles(seen)}
+
+        return page("activity.html", make)
 
     @site.get(f"{PATH}/problems")
     @public
@@ -330,44 +335,22 @@ def _edits(editions: tuple[Edition, ...]) -> list[tuple[Edition, tuple[prose.Lin
     return found[::-1]
 
 
-def _commands(task: Task) -> list[tuple[str, str]]:
-    """Return what a person may do with a task now: what it means, and the command."""
-    name = task.id
-    match task.state:
-        case State.QUEUED if task.spec.hold or task.status.held:
-            found = [("let it go on", f"agentcom task release {name}")]
-        case State.QUEUED:
-            found = [
-                ("why it waits, in the terminal", f"agentcom task why {name}"),
-                ("hold it", f"agentcom task hold {name}"),
-            ]
-        case State.BLOCKED | State.IN_REVIEW:
-            found = list(ways(task))
-        case State.DONE | State.FAILED | State.REJECTED | State.CANCELLED:
-            found = [("run it again", f"agentcom task rerun {name}")]
-        case _:
-            found = []
-    if task.open:
-        found += [("change it", f"agentcom task edit {name}"), ("give it up", f"agentcom task cancel {name}")]
-    return [*found, ("its history in the terminal", f"agentcom log {name}")]
-
-
 def _lines(document: Document, seen: Seen) -> list[tuple[int, str, Any, Task | None]]:
     """Return the document line by line: number, text, the item that stands there, and its task."""
     known = {task.id: task for task in seen.tasks}
     lines = []
-    for number, text in enumerate((document.text or "").splitlines(), 1):
+    for number, text in enumerate((document.text or "").removesuffix("\n").split("\n"), 1):
         item = document.items.get(number)
-        lines.append((number, text, item, known.get(item.id) if item is not None else None))
+        lines.append((number, text.removesuffix("\r"), item, known.get(item.id) if item is not None else None))
     return lines
 
 
-def _instant(text: str) -> int | None:
-    """Return an instant as people write it (a date, or date and time, UTC), None when it is none."""
+def _instant(text: str, of_day: int = 0) -> int | None:
+    """Return an instant as people write it (date and time, UTC, or a date: then so many ms of that day), or None."""
+    said = text.strip()
     try:
-        at = datetime.fromisoformat(text.strip()) if text.strip() else None
+        at = datetime.fromisoformat(said)
     except ValueError:
         return None
-    if at is None:
-        return None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    of_day = 0 if "T" in said or " " in said else of_day
+    return max(0, int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000) + of_day)

@@ -6,14 +6,17 @@ no clock: ``Seen`` says as of when it was seen. Wall times are integers, millise
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import nlargest, nsmallest
+from itertools import islice
+from operator import attrgetter
+from threading import Lock
 from typing import Any
 
 from coordinator.core.agent import PARKED_FOR_GOOD, Agent
-from coordinator.core.machine import AgentState, State
+from coordinator.core.machine import FINISHED, AgentState, State
 from coordinator.core.policy import Lane
 from coordinator.core.scheduler import Why
 from coordinator.core.task import Priority, Task
@@ -30,6 +33,13 @@ BAD_END_MS = 7 * DAY_MS
 PARTS = 12
 IN_HAND = (State.ASSIGNED, State.WORKING, State.BLOCKED)
 BAD_ENDS = (State.FAILED, State.REJECTED)
+#: Lanes whose tasks stand behind all others.
+IDLE = (Lane.DRAFT, Lane.DEFERRED)
+# keys of orders and counts over thousands of tasks
+_CAME = attrgetter("status.created_at", "position", "spec.id")
+_ENDED = attrgetter("status.completed_at", "spec.id")
+_CODE = attrgetter("code")
+_CONFIRM = ("agentcom confirm --show", "agentcom confirm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,44 +258,46 @@ class Snapshot:
 
 
 def take(seen: Seen) -> Snapshot:
-    """Return what the first page answers; of what was seen last it is kept, because pages and stream ask alike."""
+    """Return what the first page answers; of what was seen last it is made once, because pages and stream ask alike."""
     global _last
-    taken = _last
-    if taken is None or taken.seen is not seen:
-        taken = _last = _take(seen)
-    return taken
+    with _taking:
+        taken = _last
+        if taken is None or taken.seen is not seen:
+            taken = _last = _take(seen)
+        return taken
 
 
 _last: Snapshot | None = None
+_taking = Lock()
 
 
 def _take(seen: Seen) -> Snapshot:
     by_status = dict.fromkeys((str(state) for state in State), 0)
     by_state: dict[State, list[Task]] = {state: [] for state in State}
     for task in seen.tasks:
-        by_state[task.state].append(task)
+        by_state[task.status.status].append(task)
     for state, tasks in by_state.items():
         by_status[state] = len(tasks)
     agents = {agent.id: agent for agent in seen.agents}
     in_hand = [task for state in IN_HAND for task in by_state[state]]
     queued = by_state[State.QUEUED]
-    ended = [task for task in seen.tasks if task.finished and task.status.completed_at is not None]
+    ended = [task for state in FINISHED for task in by_state[state] if task.status.completed_at is not None]
     conditions = tuple(_conditions(seen, queued))
     level = max((one.level for one in conditions), key=list(Level).index, default=Level.OK)
-    depth = Counter(task.spec.priority.word for task in queued)
+    depth = Counter(task.spec.priority for task in queued)
     return Snapshot(
         seen,
         level,
         _sentence(seen, conditions, len(in_hand), len(queued), sum(len(by_state[State(one)]) for one in WAITING)),
         conditions,
         Some(tuple(row(seen, task, agents) for task in nsmallest(ROWS, in_hand, key=_longest)), len(in_hand)),
-        Some(tuple(row(seen, task, agents) for task in nsmallest(ROWS, queued, key=place)), len(queued)),
-        tuple(Counter(why.code for why in seen.whys.values()).most_common()),
-        Some(tuple(row(seen, task, agents) for task in nlargest(ROWS, ended, key=_ended)), len(ended)),
+        Some(tuple(row(seen, task, agents) for task in islice(in_turn(queued), ROWS)), len(queued)),
+        tuple(Counter(map(_CODE, seen.whys.values())).most_common()),
+        Some(tuple(row(seen, task, agents) for task in nlargest(ROWS, ended, key=_ENDED)), len(ended)),
         needs(seen, by_state),
-        cards(seen),
+        cards(seen, by_state),
         by_status,
-        {priority.word: depth[priority.word] for priority in Priority},
+        {priority.word: depth[priority] for priority in Priority},
         _pace(seen, ended),
     )
 
@@ -295,16 +307,20 @@ def _take(seen: Seen) -> Snapshot:
 
 def place(task: Task) -> tuple[int, int, int, int, str]:
     """Return where a queued task stands among those that wait: as they would run, drafts and deferred ones last."""
-    idle = task.lane in (Lane.DRAFT, Lane.DEFERRED)
-    return (idle, int(task.spec.priority), task.status.created_at, task.position, task.id)
+    return (task.lane in IDLE, int(task.spec.priority), task.status.created_at, task.position, task.id)
+
+
+def in_turn(queued: Iterable[Task]) -> Iterator[Task]:
+    """Yield queued tasks as ``place`` has them, those of one priority put in order only once it is their turn."""
+    groups: dict[tuple[bool, int], list[Task]] = {}
+    for task in queued:
+        groups.setdefault((task.lane in IDLE, task.spec.priority), []).append(task)
+    for _, group in sorted(groups.items()):
+        yield from sorted(group, key=_CAME)
 
 
 def _longest(task: Task) -> tuple[int, str]:
     return (since(task), task.id)
-
-
-def _ended(task: Task) -> tuple[int, str]:
-    return (task.status.completed_at or 0, task.id)
 
 
 def since(task: Task) -> int:
@@ -418,8 +434,9 @@ def _of_agents(seen: Seen) -> Iterable[Condition]:
         if agent.record.parked:
             text = f"{agent.id} is parked: {agent.record.parked_reason or 'without a reason'}"
             for_good = agent.record.parked_until == PARKED_FOR_GOOD
-            hint = "Mend that and start its sidecar again." if for_good else "It ends by itself."
-            yield Condition(f"parked:{agent.id}", Level.WARNING, text, hint)
+            hint = "Mend that, then let it have work again." if for_good else "It ends by itself."
+            commands = (f"agentcom agent resume {agent.id}",) if for_good else ()
+            yield Condition(f"parked:{agent.id}", Level.WARNING, text, hint, commands)
         elif agent.live.unresponsive:
             text = f"{agent.id} is connected and does not answer to a task."
             yield Condition(f"unresponsive:{agent.id}", Level.WARNING, text, "Look at its sidecar; restart it.")
@@ -455,9 +472,9 @@ def needs(seen: Seen, by_state: Mapping[State, list[Task]]) -> tuple[Need, ...]:
     found = [
         *(_question(task) for task in by_state[State.BLOCKED]),
         *(_review(task) for task in by_state[State.IN_REVIEW]),
-        *(_bad_end(task) for state in BAD_ENDS for task in by_state[state] if seen.now - _ended(task)[0] <= BAD_END_MS),
+        *(_bad_end(task) for state in BAD_ENDS for task in by_state[state] if seen.now - since(task) <= BAD_END_MS),
         *(_proposal(task) for task in by_state[State.QUEUED] if task.status.held and not seen.held),
-        *(_orphan(seen, task) for task in seen.tasks if task.id in seen.orphans),
+        *(_orphan(seen, task) for task in seen.tasks if seen.orphans and task.id in seen.orphans),
     ]
     found += [_held(seen, one) for one in seen.held]
     if seen.troubles:
@@ -499,7 +516,7 @@ def _bad_end(task: Task) -> Need:
 
 def _proposal(task: Task) -> Need:
     text = f"Held until a person has looked; asked for by {task.status.created_by or 'somebody'}."
-    return Need(Kind.HELD, task.spec.title, text, since(task), task.id, "", (f"agentcom task release {task.id}",))
+    return Need(Kind.HELD, task.spec.title, text, since(task), task.id, "", _CONFIRM)
 
 
 def _held(seen: Seen, held: Held) -> Need:
@@ -510,8 +527,7 @@ def _held(seen: Seen, held: Held) -> Need:
     }
     what = words.get(held.kind, "things wait")
     title = f"{held.count:,} {what} until you have looked"
-    commands = ("agentcom confirm --show", "agentcom confirm")
-    return Need(Kind.HELD, title, f"Brought by source commit {held.commit[:10]}.", seen.now, "", "", commands)
+    return Need(Kind.HELD, title, f"Brought by source commit {held.commit[:10]}.", seen.now, "", "", _CONFIRM)
 
 
 def _problem(seen: Seen) -> Need:
@@ -542,14 +558,14 @@ def _orphan(seen: Seen, task: Task) -> Need:
 # --- agents ----------------------------------------------------------------------------------------------------------
 
 
-def cards(seen: Seen) -> tuple[Card, ...]:
+def cards(seen: Seen, by_state: Mapping[State, list[Task]]) -> tuple[Card, ...]:
     """Return all agents, those at work first, then the connected ones."""
     today = seen.now // DAY_MS * DAY_MS
-    titles = {task.id: task for task in seen.tasks if task.owned}
+    titles = {task.id: task for state in IN_HAND for task in by_state[state]}
     done: Counter[str] = Counter()
     used: Counter[str] = Counter()
-    for task in seen.tasks:
-        if task.state is State.DONE and (task.status.completed_at or 0) >= today:
+    for task in by_state[State.DONE]:
+        if (task.status.completed_at or 0) >= today:
             name = worker(task) or ""
             done[name] += 1
             used[name] += tokens(task) or 0
@@ -627,10 +643,11 @@ def _waits(seen: Seen, begin: int, ended: list[Task]) -> Iterable[int]:
     finished = {task.id: task.status.completed_at or 0 for task in ended}
     sessions = {agent.id: agent.live.session.connected_at for agent in seen.agents if agent.live.session is not None}
     for task in seen.tasks:
-        spec, status = task.spec, task.status
+        status = task.status
         assigned = status.assigned_at
         if assigned is None or assigned <= begin or status.generation != 1:
             continue
+        spec = task.spec
         name = worker(task) or ""
         before, session = ends.get(name, []), sessions.get(name, 0)
         at = bisect_right(before, assigned)

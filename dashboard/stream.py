@@ -1,8 +1,9 @@
 """News as a stream of server-sent events, native ASGI: one task for each reader, no thread, no queue.
 
 What is sent is made once and shared by everybody who looks at the same: of the first page its whole content, of any
-other page only the word that it has changed. A reader that is behind gets the newest and nothing in between; one that
-takes nothing for a while is left. While nobody looks, nothing is made.
+other page only the word that it has changed, once what it asks for anew is there. Readers are told a few at a time, so
+that many of them never keep the loop from its work. A reader that is behind gets the newest and nothing in between; one
+that takes nothing for a while is left. While nobody looks, nothing is made.
 
     topic     sent                                        when
     first     the content of the first page               it changed, or its ages are ``REFRESH`` seconds old
@@ -43,6 +44,9 @@ FIRST = "first"
 #: Nothing is made more often than that, in seconds; after something that took long there is a longer pause.
 EVERY = 0.25
 PAUSE_FACTOR = 10
+#: So many readers are told of something new at once, and so many in a second.
+AT_ONCE = 5
+A_SECOND = 400
 #: A page that must be asked for anew hears of changes no more often than that, in seconds.
 RELOAD = 2.0
 #: How old what the first page says of the time may become, in seconds.
@@ -66,14 +70,13 @@ _HEADERS = [
 
 @dataclass(slots=True)
 class _Channel:
-    """One topic that somebody follows: what was sent last, and how often there was something new."""
+    """One topic that somebody follows: what was sent last, how often there was something new, and whom to wake then."""
 
-    readers: int = 0
+    readers: set[asyncio.Event] = field(default_factory=set)
     mark: object = None
     number: int = 0
     event: bytes = b""
     due: float = 0.0
-    news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Stream:
@@ -88,45 +91,53 @@ class Stream:
         self._render: Executor = ThreadPoolExecutor(1, "dashboard")
 
     def __len__(self) -> int:
-        return sum(channel.readers for channel in self._channels.values())
+        return sum(len(channel.readers) for channel in self._channels.values())
 
     async def run(self) -> None:
         """Look for changes and make what is sent, as long as somebody reads. Runs on until cancelled."""
         while True:
             await self._somebody.wait()
             begun = time.monotonic()
+            news = []
             for topic, channel in tuple(self._channels.items()):
                 try:
-                    await self._look(topic, channel, begun)
+                    if await self._look(topic, channel, begun):
+                        news.append(channel)
                 except Exception:
                     _log.exception("the dashboard's stream could not be made, trying again")
             taken = time.monotonic() - begun
-            await asyncio.sleep(max(EVERY, PAUSE_FACTOR * taken))
+            pause = asyncio.create_task(asyncio.sleep(max(EVERY, PAUSE_FACTOR * taken)))
+            try:
+                for channel in news:
+                    await _wake(channel)
+                await pause
+            finally:
+                pause.cancel()
 
-    async def _look(self, topic: str, channel: _Channel, now: float) -> None:
-        """Make what a topic's readers are to hear, if there is something new."""
+    async def _look(self, topic: str, channel: _Channel, now: float) -> bool:
+        """Make what a topic's readers are to hear, and tell whether there is something new."""
         if now < channel.due:
-            return
+            return False
         first = topic == FIRST
         mark = (self._view.mark("all"), now // REFRESH) if first else self._view.mark(topic)
         if mark == channel.mark:
-            return
+            return False
+        seen = await self._view.seen()
         if first:
-            seen = await self._view.seen()
             channel.event = await asyncio.get_running_loop().run_in_executor(self._render, _fragment, seen)
         else:
             channel.event = _CHANGED
             channel.due = now + RELOAD
         channel.mark = mark
         channel.number += 1
-        channel.news.set()
-        channel.news = asyncio.Event()
+        return True
 
     def close(self) -> None:
         """Say goodbye to every reader and give the thread back."""
         self._over.set()
         for channel in self._channels.values():
-            channel.news.set()
+            for awake in channel.readers:
+                awake.set()
         self._render.shutdown(wait=False, cancel_futures=True)
 
     # --- one reader
@@ -158,14 +169,16 @@ class Stream:
 
     async def _follow(self, topic: str, receive: Receive, transmit: Transmit) -> None:
         channel = self._channels.setdefault(topic, _Channel())
-        channel.readers += 1
+        awake = asyncio.Event()
+        channel.readers.add(awake)
         self._somebody.set()
         gone = asyncio.create_task(_gone(receive))
+        gone.add_done_callback(lambda _: awake.set())
         try:
             async with asyncio.timeout(STALLED):
                 await transmit({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 await _send(transmit, _BEAT)
-            await self._tell(channel, gone, transmit)
+            await self._tell(channel, awake, gone, transmit)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await transmit({"type": "http.response.body"})
@@ -174,34 +187,39 @@ class Stream:
         finally:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
-            channel.readers -= 1
+            channel.readers.discard(awake)
             if not channel.readers and self._channels.get(topic) is channel:
                 del self._channels[topic]
             if not self._channels:
                 self._somebody.clear()
 
-    async def _tell(self, channel: _Channel, gone: "asyncio.Task[None]", transmit: Transmit) -> None:
+    async def _tell(
+        self, channel: _Channel, awake: asyncio.Event, gone: "asyncio.Task[None]", transmit: Transmit
+    ) -> None:
         """Send what is new until the reader goes, or the hub. Raises TimeoutError when the reader takes nothing."""
         told = 0
-        beat = time.monotonic() + BEAT
         while not gone.done() and not self._over.is_set():
-            if told != channel.number:
+            event = _BEAT
+            if told == channel.number:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT):
+                        await awake.wait()
+                    awake.clear()
+                    continue
+            else:
                 told, event = channel.number, channel.event
-                async with asyncio.timeout(STALLED):
-                    await _send(transmit, event)
-                beat = time.monotonic() + BEAT
-                continue
-            news = asyncio.create_task(channel.news.wait())
-            try:
-                await asyncio.wait(
-                    {news, gone}, timeout=max(0.0, beat - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
-                )
-            finally:
-                news.cancel()
-            if time.monotonic() >= beat and not gone.done():
-                async with asyncio.timeout(STALLED):
-                    await _send(transmit, _BEAT)
-                beat = time.monotonic() + BEAT
+            async with asyncio.timeout(STALLED):
+                await _send(transmit, event)
+
+
+async def _wake(channel: _Channel) -> None:
+    """Wake a topic's readers, a few at a time."""
+    waiting = tuple(channel.readers)
+    for begin in range(0, len(waiting), AT_ONCE):
+        for awake in waiting[begin : begin + AT_ONCE]:
+            awake.set()
+        if begin + AT_ONCE < len(waiting):
+            await asyncio.sleep(AT_ONCE / A_SECOND)
 
 
 def _fragment(seen: Seen) -> bytes:

@@ -81,13 +81,15 @@ class View(Protocol):
     """What is known; every call is made on the view's own loop."""
 
     def mark(self, topic: str) -> object:
-        """Return a value that is another one whenever what is shown of a topic has changed.
+        """Return a value that is another one whenever what can be shown of a topic has changed.
 
         A topic is ``all``, ``task:ID`` or ``agent:ID``.
         """
         ...
 
-    async def seen(self) -> Seen: ...
+    async def seen(self, behind: float = 0.0) -> Seen:
+        """Return everything; it may be so many seconds behind what is known, where looking anew takes long."""
+        ...
 
     async def story(self, task_id: str) -> Story | None: ...
 

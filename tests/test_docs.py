@@ -101,6 +101,12 @@ def test_the_readme_names_both_commands_on_its_first_screen() -> None:
     assert first.index("make demo") < first.index("pip install")
 
 
+def test_the_index_of_the_pages_lists_each_of_them_once() -> None:
+    linked = [target for target in _LINK.findall(_read("docs/README.md")) if not target.startswith("http")]
+    pages = [page.removeprefix("docs/") for page in PAGES if page.startswith("docs/") and page != "docs/README.md"]
+    assert sorted(linked) == pages
+
+
 def test_contributing_is_short() -> None:
     assert len(_read("CONTRIBUTING.md").splitlines()) < 100
 
@@ -163,15 +169,15 @@ def test_the_readme_lists_every_command_there_is() -> None:
             assert ("--json" in _options(command)) == (whole not in ("up", "hub", "watch", "mcp")), whole
 
 
-def test_the_readme_lists_every_exit_code() -> None:
-    listed = {int(row[0]) for row in _rows("README.md", "| exit code | means |")}
+def test_the_page_lists_every_exit_code() -> None:
+    listed = {int(row[0]) for row in _rows("docs/commands.md", "| exit code | means |")}
     assert listed == {0} | {value for name, value in vars(common).items() if name.startswith("EXIT_")}
 
 
 # --- examples -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/files.md"])
+@pytest.mark.parametrize("page", ["docs/first-steps-by-hand.md", "docs/files.md"])
 def test_the_sidecars_config_on_the_page_is_one_that_the_sidecar_reads(page: str, tmp_path: Path) -> None:
     (text,) = [text for _, text in _blocks(page) if "hub_url:" in text]
     file = tmp_path / "sidecar.yaml"

@@ -99,6 +99,28 @@ async def test_what_changes_gives_another_mark_and_what_does_not_the_same(clone:
         assert [topic for topic in topics if after[topic] != before[topic]] == ["all", f"task:{name}", "agent:loash"]
 
 
+async def test_a_waiting_task_gives_another_mark_when_it_waits_for_something_else(clone: Clone) -> None:
+    async with running(clone) as hub, showing(clone, hub) as view:
+        (task,) = open_tasks(hub).values()
+        clone.commit({"BACKLOG.md": READY + "- [ ] second thing\n"})
+        await look(hub)
+        (other,) = (one for one in open_tasks(hub).values() if one.id != task.id)
+        before = view.mark(f"task:{other.id}")
+        await hub.settle(Connected("loash", Session("s1", ("python",), frozenset(), frozenset())))
+        assert view.mark(f"task:{other.id}") != before
+
+
+async def test_what_is_shown_may_be_behind_only_where_that_is_allowed(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.showing.SHARE", 1e9)
+    async with running(clone) as hub, showing(clone, hub) as view:
+        before = await view.seen()
+        await do_the_first_thing(hub)
+        assert await view.seen(behind=60.0) is before
+        assert take(await view.seen()).finished.count == 1
+
+
 async def test_what_ended_before_the_hub_started_is_shown_too(clone: Clone) -> None:
     async with running(clone) as hub:
         task = await do_the_first_thing(hub)

@@ -1,14 +1,12 @@
-"""``agentcom agent add|list|resume|drain|undrain``: who may work."""
+"""``agentcom agent``: who may work. Adding, listing, and words about one agent."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from coordinator.cli.common import (
-    EXIT_NO_HUB,
-    EXIT_REFUSED,
     EXIT_USAGE,
     directory_option,
     fail,
@@ -25,6 +23,24 @@ if TYPE_CHECKING:
 
 #: Where a hub listens unless told otherwise.
 _USUAL_HUB = "http://127.0.0.1:4000"
+
+
+def _word_options(function: Any) -> Any:
+    """Add what every word about an agent takes: ``--repo``, ``--hub``, ``--dry-run``, ``--json``."""
+    hub = click.option("--hub", metavar="URL", help="Put it to this hub, not into a file of this clone.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, do nothing.")
+    return directory_option(hub(dry_run(json_option(function))))
+
+
+def _folder_option(function: Any) -> Any:
+    """Add ``--dir``, the folder of the agent's sidecar on this machine."""
+    return click.option(
+        "--dir",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="Where its sidecar's config is on this machine (default: as `agent add` sets it up).",
+    )(function)
 
 
 @click.group("agent")
@@ -46,6 +62,16 @@ def command() -> None:
 @click.option("--capabilities", default="", metavar="A,B", help="What it can do; nothing beyond these counts.")
 @click.option("--install", is_flag=True, help="Let the machine run the sidecar as a service.")
 @click.option("--runtime", metavar="NAME", help="Its program (default: claude, codex or gemini, whichever is here).")
+@click.option(
+    "--command", "program", metavar="WORDS", help="What --runtime shell or wake runs, e.g. 'python3 work.py'."
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What the runtime needs, e.g. model=...; repeatable.",
+)
 @click.option("--profile", default="dev", metavar="P", help="What it may do: read, edit, dev or full.")
 @click.option(
     "--dir",
@@ -66,6 +92,8 @@ def add(
     capabilities: str,
     install: bool,
     runtime: str | None,
+    program: str | None,
+    options: tuple[str, ...],
     profile: str,
     folder: Path | None,
     show_token: bool,
@@ -80,7 +108,7 @@ def add(
     """
     words = tuple(word.strip() for word in capabilities.split(",") if word.strip())
     if hub is None and clone is None:
-        if install or runtime or folder or show_token or token_stdin or dry_run:
+        if install or runtime or program or options or folder or show_token or token_stdin or dry_run:
             fail("name --hub URL or --repo CLONE: the other options are for setting up the sidecar", EXIT_USAGE)
         _only_file(agent_id, name, words, as_json=as_json)
         return
@@ -100,6 +128,8 @@ def add(
             clone,
             install,
             runtime,
+            _command_words(program),
+            _key_values(options),
             profile,
             place,
             show_token,
@@ -108,6 +138,31 @@ def add(
             as_json,
         )
     )
+
+
+def _command_words(text: str | None) -> tuple[str, ...]:
+    """Return the words of a command, its program as an absolute path where it is one, or end with one line."""
+    import shlex
+
+    try:
+        words = shlex.split(text or "")
+    except ValueError as error:
+        fail(f"--command {text}: {error}", EXIT_USAGE)
+    if text is not None and not words:
+        fail("--command: names no program", EXIT_USAGE)
+    if words and "/" in words[0]:
+        words[0] = str(Path(words[0]).absolute())
+    return tuple(words)
+
+
+def _key_values(options: tuple[str, ...]) -> dict[str, str]:
+    said = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not key or not equals or not value:
+            fail(f"--option {option}: write KEY=VALUE", EXIT_USAGE)
+        said[key] = value
+    return said
 
 
 def _only_file(agent_id: str, name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
@@ -198,66 +253,132 @@ def list_agents(directory: Path, hub: str | None, as_json: bool) -> None:
     print_table(rows, heads=("agent", "state", "task", "capabilities", "flags"))
 
 
-@command.command("resume", short_help="Let a parked agent have work again.")
+@command.command("show", short_help="Show one agent.")
 @click.argument("agent_id", metavar="ID")
+@_folder_option
 @directory_option
 @hub_option
 @json_option
-def resume(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
+def show(agent_id: str, folder: Path | None, directory: Path, hub: str | None, as_json: bool) -> None:
+    """Show one agent: what it is at, why it gets no work, how its tokens begin, its sidecar here."""
+    from coordinator.cli.agent_words import show as show_agent
+
+    show_agent(agent_id, directory, hub, folder, as_json=as_json)
+
+
+@command.command("resume", short_help="Let a parked agent have work again.")
+@click.argument("agent_id", metavar="ID")
+@_word_options
+def resume(agent_id: str, directory: Path, hub: str | None, dry_run: bool, as_json: bool) -> None:
     """End the parking of an agent: it gets work again, its failures are forgotten."""
-    _say("resume", agent_id, directory, hub, f"{agent_id} is not parked any more", as_json=as_json)
+    from coordinator.cli.agent_words import keep
+
+    keep("resume", agent_id, directory, hub, dry_run=dry_run, as_json=as_json)
 
 
 @command.command("drain", short_help="Give an agent nothing new.")
 @click.argument("agent_id", metavar="ID")
-@directory_option
-@hub_option
-@json_option
-def drain(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
+@_word_options
+def drain(agent_id: str, directory: Path, hub: str | None, dry_run: bool, as_json: bool) -> None:
     """Let an agent finish what it has and give it nothing new, until `agentcom agent undrain`."""
-    follows = f"{agent_id} gets nothing new; what it has in hand goes on"
-    _say("drain", agent_id, directory, hub, follows, as_json=as_json)
+    from coordinator.cli.agent_words import keep
+
+    keep("drain", agent_id, directory, hub, dry_run=dry_run, as_json=as_json)
 
 
 @command.command("undrain", short_help="Give an agent work again.")
 @click.argument("agent_id", metavar="ID")
-@directory_option
-@hub_option
-@json_option
-def undrain(agent_id: str, directory: Path, hub: str | None, as_json: bool) -> None:
+@_word_options
+def undrain(agent_id: str, directory: Path, hub: str | None, dry_run: bool, as_json: bool) -> None:
     """Take back `agentcom agent drain`."""
-    _say("undrain", agent_id, directory, hub, f"{agent_id} takes work again", as_json=as_json)
+    from coordinator.cli.agent_words import keep
+
+    keep("undrain", agent_id, directory, hub, dry_run=dry_run, as_json=as_json)
 
 
-def _say(what: str, agent_id: str, directory: Path, hub: str | None, follows: str, *, as_json: bool) -> None:
-    """Put a word about an agent to the running hub, and tell what follows once it is durable."""
-    from urllib.parse import quote
+@command.command("disable", short_help="Let an agent neither connect nor work.")
+@click.argument("agent_id", metavar="ID")
+@_word_options
+def disable(agent_id: str, directory: Path, hub: str | None, dry_run: bool, as_json: bool) -> None:
+    """End an agent's session, put its work back into the queue, and let it in no more until `agentcom agent enable`.
 
-    from coordinator.reading import (
-        HubBusy,
-        HubUnreachable,
-        NoAddress,
-        TokenRefused,
-        ground_or_none,
-        hub_named,
-        running_hub,
-    )
+    Commits `disabled: true` in agents/ID.yaml where this clone has that file; an agent that was registered at the hub
+    is disabled there. To let it finish first: `agentcom agent drain`.
+    """
+    from coordinator.cli.agent_words import switch
 
-    named = hub_named(hub)
-    ground = ground_or_none(directory.absolute()) if named else open_ground(directory)
-    try:
-        said = running_hub(ground, hub).post(f"/api/agents/{quote(agent_id, safe='')}/{what}")
-    except HubBusy as error:
-        fail(f"{error}: it has not answered in time; ask again")
-    except HubUnreachable as error:
-        fail(f"{error}: start it with `agentcom hub`", EXIT_NO_HUB)
-    except NoAddress as error:
-        fail(str(error), EXIT_USAGE)
-    except TokenRefused as error:
-        fail(str(error), EXIT_REFUSED)
-    if not said:
-        fail(f"the hub knows no agent {agent_id}: see `agentcom agent list`")
-    if as_json:
-        print_json(said)
-    else:
-        click.echo(follows)
+    switch(agent_id, directory, hub, disabled=True, dry_run=dry_run, as_json=as_json)
+
+
+@command.command("enable", short_help="Take back `agent disable`.")
+@click.argument("agent_id", metavar="ID")
+@_word_options
+def enable(agent_id: str, directory: Path, hub: str | None, dry_run: bool, as_json: bool) -> None:
+    """Let a disabled agent connect and work again."""
+    from coordinator.cli.agent_words import switch
+
+    switch(agent_id, directory, hub, disabled=False, dry_run=dry_run, as_json=as_json)
+
+
+@command.command("remove", short_help="Remove an agent, and its service on this machine.")
+@click.argument("agent_id", metavar="ID")
+@click.option("--now", is_flag=True, help="Also with work in hand, which goes back into the queue.")
+@click.option("--yes", "sure", is_flag=True, help="Do not ask.")
+@_folder_option
+@_word_options
+def remove(
+    agent_id: str,
+    now: bool,
+    sure: bool,
+    folder: Path | None,
+    directory: Path,
+    hub: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove an agent: delete agents/ID.yaml by a commit of yours, or what the hub made.
+
+    Its service on this machine is stopped first, so that it delivers what it has, and taken away. Config file, results
+    and whatever else its sidecar wrote stay, and are named. Refused while it has work in hand, unless --now.
+    """
+    from coordinator.cli.agent_words import Removal
+    from coordinator.cli.agent_words import remove as remove_agent
+
+    remove_agent(agent_id, directory, hub, Removal(folder, now, sure, dry_run, as_json))
+
+
+@command.command("rotate-token", short_help="Give an agent another token.")
+@click.argument("agent_id", metavar="ID")
+@click.option("--grace", default="24h", metavar="SPAN", help="How long the token before goes on (24h; 0: not at all).")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the token to this new file (0600), instead of printing it.",
+)
+@click.option("--token-stdin", is_flag=True, help="Use the token on standard input; where agents/ID.yaml has tokens.")
+@click.option("--now", is_flag=True, help="Do not spare work in hand, nor an older token.")
+@_folder_option
+@_word_options
+def rotate_token(
+    agent_id: str,
+    grace: str,
+    token_file: Path | None,
+    token_stdin: bool,
+    now: bool,
+    folder: Path | None,
+    directory: Path,
+    hub: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Give an agent another token; the one before goes on for --grace, so that nothing stands still meanwhile.
+
+    The hash is committed to agents/ID.yaml where this clone has that file with tokens in it; else the hub makes the
+    token. It goes into the config file of the agent's sidecar if that is on this machine, whose service is started
+    again unless it has work in hand; else it is printed once, or written to --token-file. Run it again after a failure.
+    """
+    from coordinator.cli.rotating import Rotation, rotate, token_from_stdin
+
+    given = token_from_stdin() if token_stdin else None
+    rotate(agent_id, directory, hub, Rotation(folder, token_file, given, grace, now, dry_run, as_json))

@@ -10,7 +10,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from coordinator.ground import Ground
     from coordinator.reading import HubClient
     from coordinator.services.values import Service
+    from sidecar.runtimes.catalogue import Definition
 
 STEPS = 8
 #: Free space that a sidecar is not set up without, in bytes: a clone, an attempt, its output.
@@ -59,6 +60,8 @@ class Wanted:
     clone: Path | None
     install: bool
     runtime: str | None
+    command: tuple[str, ...]
+    options: Mapping[str, str]
     profile: str
     folder: Path
     show_token: bool
@@ -94,7 +97,7 @@ class _Join:
             ground_or_none(Path.cwd()) if wanted.clone is None else open_ground(wanted.clone.absolute())
         )
         try:
-            self.asker: HubClient = running_hub(self.ground, wanted.hub)
+            self.asker: HubClient = running_hub(self.ground, wanted.hub, clone_first=wanted.clone is not None)
         except NoAddress as error:
             fail(str(error), EXIT_USAGE)
         except HubUnreachable as error:
@@ -132,8 +135,18 @@ class _Join:
         runtime = self._runtime()
         self._room()
         version = ".".join(map(str, sys.version_info[:3]))
-        self._done(f"python {version}, git, runtime {runtime}, disk, clock; the hub answers at {self.url}")
+        aside = self._set_aside()
+        self._done(f"python {version}, git, runtime {runtime}, disk, clock; the hub answers at {self.url}{aside}")
         return runtime
+
+    def _set_aside(self) -> str:
+        """Say that AGENTCOM_HUB names another hub than the one that is asked."""
+        from coordinator.reading import hub_named
+
+        named = None if self.w.hub is not None else hub_named(None)
+        if named is None or named.value.rstrip("/") == self.url:
+            return ""
+        return f", which is that of {self.w.clone}; AGENTCOM_HUB ({named.value}) is not asked"
 
     def _healthy(self) -> None:
         import http.client
@@ -200,23 +213,31 @@ class _Join:
         found = find(name, self.w.folder / "runtimes")
         if found is None:
             self._stop(f"--runtime {name}: known are {', '.join(known(self.w.folder / 'runtimes'))}", EXIT_USAGE)
-        needs = [f"options.{key}" for key, option in found.options.items() if option.required]
-        if found.argv is None:
-            needs.append("argv")
-        if needs:
-            self._stop(
-                f"--runtime {name} needs {' and '.join(needs)}, which no option says: use `agentcom agent add "
-                f"{self.w.agent_id}` without --hub and --repo, and write the config by hand",
-                EXIT_USAGE,
-            )
+        self._needs(found)
         if self.w.profile not in {str(one) for one in found.profiles}:
             self._stop(f"--profile {self.w.profile}: {name} has {', '.join(found.profiles)}", EXIT_USAGE)
-        argv = found.argv or ()
+        argv = found.argv or self.w.command
         if argv and not argv[0].startswith("$") and shutil.which(argv[0]) is None:
             how = f"npm install -g {found.install.npm}" if found.install else "install it"
-            self._stop(f"{argv[0]} is not on PATH: {how}", EXIT_CONFIG)
-        self._logged_in(login_complaint(Runtime(found, profile=self.w.profile), os.environ))
+            what = "is no program that can be run" if "/" in argv[0] else f"is not on PATH: {how}"
+            self._stop(f"{argv[0]} {what}", EXIT_CONFIG)
+        runtime = Runtime(found, argv=self.w.command, profile=self.w.profile, options=self.w.options)
+        self._logged_in(login_complaint(runtime, os.environ))
         return name
+
+    def _needs(self, found: "Definition") -> None:
+        """Stop unless the command line says just what a runtime needs."""
+        name, own = found.name, self.w.command
+        if found.argv is None and not own:
+            self._stop(f"--runtime {name} needs the program that it runs: --command 'python3 work.py'", EXIT_USAGE)
+        if found.argv is not None and own:
+            self._stop(f"--command: {name} has a command of its own; it is for shell and wake", EXIT_USAGE)
+        if unknown := sorted(self.w.options.keys() - found.options.keys()):
+            there = ", ".join(found.options) or "none"
+            self._stop(f"--option {unknown[0]}: {name} does not know it; known are {there}", EXIT_USAGE)
+        for key, option in found.options.items():
+            if option.required and not self.w.options.get(key):
+                self._stop(f"--runtime {name} needs --option {key}=... ({option.about})", EXIT_USAGE)
 
     def _logged_in(self, complaint: str | None) -> None:
         if complaint:
@@ -224,7 +245,6 @@ class _Join:
 
     def _room(self) -> None:
         """See that there is room and that files of some size can be written where the sidecar will be."""
-        import os
         import shutil
 
         there = self.w.folder
@@ -234,7 +254,7 @@ class _Join:
             self._stop(f"{there} has {free // 2**20} MiB free, {ROOM // 2**20} are needed: make room or name --dir")
         if self.w.dry_run:
             return
-        probe = self.w.folder / f".probe-{os.getpid()}"
+        probe = self.w.folder / ".probe"  # of one name: what a kill leaves here goes with the next run
         try:
             self.w.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe.write_bytes(bytes(65536))
@@ -360,7 +380,9 @@ class _Join:
             text.append(f"name: {json.dumps(self.w.name)}")
         if self.w.capabilities:
             text.append(f"capabilities: {json.dumps(list(self.w.capabilities))}")
-        text.append(f"runtime: {{name: {json.dumps(runtime)}, profile: {self.w.profile}}}")
+        more = f", argv: {json.dumps(list(self.w.command))}" if self.w.command else ""
+        more += f", options: {json.dumps(dict(self.w.options))}" if self.w.options else ""
+        text.append(f"runtime: {{name: {json.dumps(runtime)}, profile: {self.w.profile}{more}}}")
         _private(self.w.config, "\n".join(text) + "\n")
         (self.w.folder / "asked.json").unlink(missing_ok=True)
         self.token = token

@@ -116,12 +116,19 @@ def _agents(agents: tuple[Mapping[str, Any], ...]) -> None:
 
 
 def agent_flags(agent: Mapping[str, Any]) -> str:
-    """Return an agent's flags and, when it is parked, why."""
-    flags = ", ".join(agent["flags"])
-    if not agent["parked_reason"]:
-        return flags
-    cure = "" if agent.get("parked_until") else "; mend it, then start its sidecar again"
-    return f"{flags} ({agent['parked_reason']}{cure})"
+    """Return an agent's flags, each with why it is so and how long, where that is known."""
+    return ", ".join(_flag(flag, agent) for flag in agent["flags"])
+
+
+def _flag(flag: str, agent: Mapping[str, Any]) -> str:
+    if flag == "disabled":
+        return f"disabled ({agent['where']})" if agent.get("where") else flag
+    if flag != "parked" or not agent["parked_reason"]:
+        return flag
+    until = agent.get("parked_until")
+    return (
+        f"parked ({agent['parked_reason']}{f', until {until}' if until else '; mend it, then start its sidecar again'})"
+    )
 
 
 def _tasks(title: str, tasks: list[Mapping[str, Any]], say: Any, about: str) -> None:

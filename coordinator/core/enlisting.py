@@ -58,6 +58,18 @@ def _disable(step: Step, agent_id: str, by: Actor, how: str) -> None:
     step.close(agent_id, "agent_disabled")
 
 
+def allow(step: Step, agent_id: str, by: Actor, *, enabled: bool) -> None:
+    """Let an agent that the hub made work, or not; what a person's file says is changed there."""
+    made = step.memory.enlisted.get(agent_id)
+    if made is None or made.disabled is not enabled:
+        return
+    record = step.memory.agents[agent_id].record
+    how = "enabled" if enabled else "disabled"
+    step.record_agent(record, by, how, enlisted=evolve(made, disabled=not enabled))
+    if not enabled:
+        _disable(step, agent_id, by, how)
+
+
 def _take_from(step: Step, owner: str, by: Actor, how: str) -> None:
     for task in step.memory.owned_by(owner):
         reason = f"agent {owner} {how}"

@@ -261,9 +261,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class AgentAsked:
-    """What a person asks of one agent."""
+    """What a person asks of one agent; ``disable`` and ``enable`` only of one that the hub made."""
 
-    what: Literal["resume", "drain", "undrain"]
+    what: Literal["resume", "drain", "undrain", "disable", "enable"]
     agent: str
     by: Actor
 

@@ -259,6 +259,9 @@ def _agent_asked(step: Step, event: AgentAsked) -> None:
         if agent.record.parked:
             step.unpark(event.agent, event.by, f"resumed by {event.by.name}")
         return
+    if event.what in ("disable", "enable"):
+        enlisting.allow(step, event.agent, event.by, enabled=event.what == "enable")
+        return
     draining = event.what == "drain"
     step.record_agent(evolve(agent.record, draining=draining), event.by, event.what)
     if draining:

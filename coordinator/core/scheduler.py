@@ -92,16 +92,16 @@ def whys(memory: Memory, tasks: Iterable[Task], now: Now) -> dict[str, Why]:
     found: dict[str, Why] = {}
     alike: dict[tuple[object, ...], Why] = {}
     for task in tasks:
-        if task.state is not State.QUEUED:
+        if task.status.status is not State.QUEUED:
             continue
-        reason = hindrance(memory, task, now)
+        spec = task.spec
+        reason = None if spec.id in memory.ready else hindrance(memory, task, now)
         if reason is None:
-            spec = task.spec
             asked = (spec.needed_capabilities, spec.assignee, task.status.excluded, spec.repo)
             reason = alike.get(asked)
             if reason is None:
                 reason = alike[asked] = _nobody(memory, task)
-        found[task.id] = reason
+        found[spec.id] = reason
     return found
 
 

@@ -164,6 +164,8 @@ def emit_agent(spec: AgentSpec) -> bytes:
     _put(out, "name", spec.name)
     _words(out, "capabilities", spec.capabilities)
     _put(out, "role", spec.role.value)
+    if spec.disabled:
+        _put(out, "disabled", True)
     return _bytes(out)
 
 

@@ -9,7 +9,7 @@ last word here: after the change every other key says what it said before.
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ from coordinator.files.guard import Map, Node, Scalar, Seq
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LINE_START = re.compile(r"^(?=[^\n])", re.MULTILINE)
+#: A list that stands as far to the left as its key.
+_DASHES = re.compile(r"^- ", re.MULTILINE)
 _COMMENT = re.compile(r"#[^\r\n]*")
 _BLOCKS = ("|", ">")
 #: Columns before a text is broken into lines: never.
@@ -41,8 +43,9 @@ class Plain(str):
     """A text that needs no quotes for any reader that knows this file: a time, a duration."""
 
 
-#: What a key may be set to; None and False take it away. A tuple is a short list on one line.
-Value = None | bool | int | str | tuple[str, ...] | list[str] | Mapping[str, Any]
+#: What a key may be set to; None and False take it away. A tuple is a short list on one line. A function gets what the
+#: key holds, with its comments, and returns what it is to hold.
+Value = None | bool | int | str | tuple[str, ...] | list[str] | Mapping[str, Any] | Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +213,22 @@ def _again(piece: str, key: str, value: Value) -> str:
     yaml_.Representer = _Representer
     yaml_.preserve_quotes = True
     yaml_.width = _WIDE
-    yaml_.indent(mapping=2, sequence=4, offset=2)
+    if _DASHES.search(piece):
+        yaml_.indent(mapping=2, sequence=2, offset=0)
+    else:
+        yaml_.indent(mapping=2, sequence=4, offset=2)
     mapping = yaml_.load(_LINE_END.sub("\n", piece)) if piece else CommentedMap()
     if _absent(value) and mapping.fa.flow_style():
         mapping.pop(key, None)
     else:
-        mapping[key] = _node(value)
+        mapping[key] = value(mapping.get(key)) if callable(value) else node(value)
     out = io.StringIO()
     yaml_.dump(mapping, out)
     return out.getvalue()
 
 
-def _node(value: Value) -> Any:
+def node(value: Value) -> Any:
+    """Return a value as it is written by ``change``, for functions that make one."""
     match value:
         case Plain():
             return value
@@ -230,12 +237,12 @@ def _node(value: Value) -> Any:
                 return LiteralScalarString(value)
             return DoubleQuotedScalarString(value) if scalar(value).startswith('"') else value
         case tuple():
-            words = CommentedSeq(map(_node, value))
+            words = CommentedSeq(map(node, value))
             words.fa.set_flow_style()
             return words
         case list():
-            return CommentedSeq(map(_node, value))
+            return CommentedSeq(map(node, value))
         case Mapping():
-            return CommentedMap((key, _node(one)) for key, one in value.items())
+            return CommentedMap((key, node(one)) for key, one in value.items())
         case _:
             return value

@@ -4,7 +4,6 @@ Pure. Only https, ssh (also as ``user@host:path``) and files of this machine: an
 what it is told in the clear. Whatever stands before the ``@`` of an https address is a secret and is never shown.
 """
 
-import hashlib
 import re
 
 #: What git may speak, for GIT_ALLOW_PROTOCOL: it also holds for what a configuration makes of an address.
@@ -50,6 +49,8 @@ def _bare(match: re.Match[str]) -> str:
 
 def folder_name(url: str) -> str:
     """Return the name of the folder for a copy of what stands at an address: one for each, whatever it says."""
+    import hashlib
+
     return hashlib.sha256(url.encode(errors="surrogateescape")).hexdigest()[:16]
 
 

@@ -105,7 +105,7 @@ def ask(
         with error:
             return Answer(error.code, read_json(error.read(MOST_BYTES)), _lower(error.headers))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = str(error).replace(token, "(token)")
+        reason = str(error.reason if isinstance(error, urllib.error.URLError) else error).replace(token, "(token)")
         raise NoAnswer(f"the forge at {api} does not answer: {reason}") from None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.git import run
+from coordinator.git.message import SOURCE
 from coordinator.git.remotes import network_env
 from coordinator.ports import Author
 
@@ -67,7 +68,11 @@ def _had_before(git_dir: Path, head: str, base: str, since_ms: int) -> bool:
 
 
 def _brought_in(git_dir: Path, head: str, base: str) -> str:
-    """Return the oldest commit on the base's own line that has ``head`` in its history."""
+    """Return the oldest commit on the base's own line that has ``head`` in its history.
+
+    Where the base was pulled up to the trail, that one is the hub's, which observed what a person had made: then it is
+    looked for on the line that was observed.
+    """
     line = _lines(git_dir, "rev-list", "--first-parent", f"--max-count={FIRST_PARENTS}", "--end-of-options", base)
     if head in line:
         return head
@@ -78,7 +83,18 @@ def _brought_in(git_dir: Path, head: str, base: str) -> str:
             low = middle
         else:
             high = middle - 1
+    observed = _observed(git_dir, line[low])
+    if observed is not None and contains(git_dir, observed, head):
+        return _brought_in(git_dir, head, observed)
     return line[low]
+
+
+def _observed(git_dir: Path, commit: str) -> str | None:
+    """Return the commit of people that a commit of the hub observed and has as a parent, None for any other commit."""
+    how = f"--format=%P%x00%(trailers:key={SOURCE},valueonly,separator=%x20)"
+    out = _git("log", "-1", "--no-show-signature", how, "--end-of-options", commit, git_dir=git_dir).decode()
+    parents, _, source = out.strip("\n").partition("\0")
+    return source if source in parents.split()[1:] else None
 
 
 def _copied(git_dir: Path, fork: str, head: str, base: str) -> str | None:

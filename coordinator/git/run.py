@@ -12,7 +12,6 @@ Arguments are lists, never a shell line. Text that came from people or agents st
 import functools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -283,6 +282,8 @@ def _signal_group(process: subprocess.Popen[bytes], how: signal.Signals) -> None
 @functools.cache
 def _last_in_line() -> tuple[str, ...]:
     """Return the words before a command that let it run behind all others, as far as this machine has them."""
+    import shutil
+
     nice, ionice, true = (shutil.which(name) for name in ("nice", "ionice", "true"))
     words = () if nice is None else (nice, "-n", "19")
     if ionice and true and subprocess.run((ionice, "-c", "3", true), capture_output=True, check=False).returncode == 0:

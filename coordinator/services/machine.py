@@ -96,6 +96,12 @@ def install(plan: Plan, run: Run) -> bool:
         write_whole(plan.file, plan.text, 0o644)
     except OSError as error:
         raise Failed(f"{plan.file} cannot be written: {error.strerror or error}") from None
+    restart(plan, run)
+    return True
+
+
+def restart(plan: Plan, run: Run) -> None:
+    """Let the manager start a service, anew if it runs, by the file that is there. Raises Failed."""
     for argv in plan.fresh:
         with contextlib.suppress(Failed):
             run(argv)
@@ -104,7 +110,6 @@ def install(plan: Plan, run: Run) -> bool:
             run(argv)
         except Failed as error:
             raise Failed(f"{error}; what it said: `{' '.join(plan.log)}`") from None
-    return True
 
 
 def uninstall(plan: Plan, run: Run) -> None:

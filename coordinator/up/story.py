@@ -27,7 +27,8 @@ class Story:
 
     def wants(self, record: Mapping[str, Any]) -> str | None:
         """Return the id of the task that should be asked for before this commit is told, None for none."""
-        return record["task"] if _state(record) in _TELLING else None
+        again = record["event"] == "failed" and _state(record) == "queued"
+        return record["task"] if again or _state(record) in _TELLING else None
 
     def tell(self, record: Mapping[str, Any], task: Mapping[str, Any] | None = None) -> list[str]:
         """Return one commit of the trail as a line, none when it is no news; ``task`` as it stands now.
@@ -101,6 +102,9 @@ def _state(record: Mapping[str, Any]) -> str | None:
 
 def _more(task: Mapping[str, Any]) -> str:
     match task["status"]:
+        case "queued":
+            why = task.get("why") or {}
+            return str(why["text"]) if why.get("code") == "backoff" else ""
         case "failed" | "rejected":
             return str(task["reason"] or "")
         case "done":

@@ -15,8 +15,14 @@ from coordinator.web.described import described
 from coordinator.wire import answers
 
 Answer = Response | tuple[Response, int]
-Wish = Literal["resume", "drain", "undrain"]
-_DONE: Mapping[Wish, str] = {"resume": "resumed", "drain": "draining", "undrain": "undrained"}
+Wish = Literal["resume", "drain", "undrain", "disable", "enable"]
+_DONE: Mapping[Wish, str] = {
+    "resume": "resumed",
+    "drain": "draining",
+    "undrain": "undrained",
+    "disable": "disabled",
+    "enable": "enabled",
+}
 
 
 class Agents(Protocol):
@@ -81,7 +87,7 @@ def blueprint(view: Agents, wishes: Wishes, everybody: Mapping[str, Agent], brid
 
     def wish(what: Wish, summary: str) -> Callable[..., Any]:
         @requires(Role.COORDINATOR)
-        @described(summary, {200: answers.AgentAnswered})
+        @described(summary, {200: answers.AgentAnswered, 409: answers.Problem})
         def asked(agent_id: str) -> Answer:
             by = g.principal.actor
             bridge.ask(lambda: wishes.ask(agent_id, what, by))
@@ -93,6 +99,8 @@ def blueprint(view: Agents, wishes: Wishes, everybody: Mapping[str, Agent], brid
         ("resume", "End the parking of an agent"),
         ("drain", "Give an agent nothing new"),
         ("undrain", "Give an agent work again"),
+        ("disable", "Let an agent that was made here work no more"),
+        ("enable", "Let an agent that was made here work again"),
     ):
         api.post(f"/<agent_id>/{what}", endpoint=what)(wish(what, summary))  # type: ignore[arg-type]
 

@@ -405,7 +405,7 @@ class AgentStateShown(Versioned, AgentState):
 
 
 class AgentAnswered(Answer):
-    status: Literal["resumed", "draining", "undrained", "removed"]
+    status: Literal["resumed", "draining", "undrained", "disabled", "enabled", "removed"]
     agent_id: str
 
 

@@ -29,14 +29,10 @@ def gather(
     ``start`` is the commit of the base on which the work began, ``remote_tip`` what the remote's branch names, ``ours``
     what was pushed there last from here. Raises GitError.
     """
-    branch = repo.git("branch", "--show-current")
-    dirty, untracked = saved(repo)
-    commit = repo.resolve("HEAD")
+    branch, commit, dirty, untracked = _work_tree(repo)
     ahead = behind = 0
-    changes: tuple[FileChange, ...] = ()
-    if commit and base_commit:
-        behind, ahead = map(int, repo.git("rev-list", "--left-right", "--count", f"{base_commit}...HEAD").split())
-        changes = changed(repo, base_commit, commit)
+    if commit and base_commit and commit != base_commit:
+        behind, ahead = map(int, repo.git("rev-list", "--left-right", "--count", f"{base_commit}...{commit}").split())
     return Facts(
         branch=branch,
         own_branch=own_branch,
@@ -45,7 +41,7 @@ def gather(
         commit=commit,
         ahead=ahead,
         behind=behind,
-        changes=changes,
+        changes=changed(repo, base_commit, commit) if ahead else (),
         dirty=dirty,
         untracked=untracked,
         under_way=under_way(repo.git_dir),
@@ -56,12 +52,7 @@ def gather(
 
 def saved(repo: Repository) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the paths that differ from HEAD, in index or work tree, and those that git does not know."""
-    out = repo.git(
-        "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=normal", "--ignore-submodules=none"
-    )
-    rows = [row for row in out.split("\0") if row]
-    known = {row.split(" ", 10 if row.startswith("u") else 8)[-1] for row in rows if row[0] in "1u"}
-    return tuple(sorted(map(shown, known))), tuple(sorted(shown(row[2:]) for row in rows if row[0] == "?"))
+    return _work_tree(repo)[2:]
 
 
 def changed(repo: Repository, base_commit: str, commit: str) -> tuple[FileChange, ...]:
@@ -114,6 +105,23 @@ def tips_here(repo: Repository, branch: str) -> frozenset[str]:
 def gone(repo: Repository, path: Path) -> bool:
     """Tell whether a work tree's folder is not there any more."""
     return not (path / ".git").exists()
+
+
+def _work_tree(repo: Repository) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+    """Return branch and commit that are checked out, "" for none, and what ``saved`` returns."""
+    out = repo.git(
+        *("status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--no-renames"),
+        *("--untracked-files=normal", "--ignore-submodules=none"),
+    )
+    rows = [row for row in out.split("\0") if row]
+    heads = dict(row.removeprefix("# branch.").partition(" ")[::2] for row in rows if row.startswith("# branch."))
+    known = {row.split(" ", 10 if row.startswith("u") else 8)[-1] for row in rows if row[0] in "1u"}
+    return (
+        heads["head"] if heads["head"] != "(detached)" else "",
+        heads["oid"] if heads["oid"] != "(initial)" else "",
+        tuple(sorted(map(shown, known))),
+        tuple(sorted(shown(row[2:]) for row in rows if row[0] == "?")),
+    )
 
 
 def _foreign(repo: Repository, branch: str, commit: str, tip: str, ours: str) -> int:

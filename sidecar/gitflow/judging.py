@@ -58,7 +58,9 @@ def _wrong_branch(facts: Facts) -> Refusal | None:
         return Refusal("on_base", text)
     if not facts.branch:
         return Refusal(
-            "detached", f"no branch is checked out (detached HEAD), this task's is {facts.own_branch}: {back}"
+            "detached",
+            f"no branch is checked out (detached HEAD), this task's is {facts.own_branch}: {back}, bring commits over "
+            f"with `git cherry-pick`, then {TRY_AGAIN}",
         )
     return Refusal(
         "other_branch",

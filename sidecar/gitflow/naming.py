@@ -3,9 +3,7 @@
 Pure. A name depends on nothing but agent, task and title, so that two machines agree on it.
 """
 
-import hashlib
 import re
-import unicodedata
 
 #: Longest slug, in characters; cut at a word where one ends in its second half.
 SLUG_CHARS = 40
@@ -20,6 +18,8 @@ _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)")
 
 def slug(title: str) -> str:
     """Return a title as ``[a-z0-9-]``, transliterated, at most ``SLUG_CHARS`` long and never empty."""
+    import unicodedata
+
     text = unicodedata.normalize("NFC", title)
     if not text.isascii():
         text = _FOREIGN.sub(_latin, text)
@@ -37,6 +37,8 @@ def apart(name: str, task_id: str) -> str:
 
     Ids and slugs both contain hyphens, so two tasks may lead to one name.
     """
+    import hashlib
+
     return f"{name}-{hashlib.sha256(task_id.encode()).hexdigest()[:6]}"
 
 

@@ -4,8 +4,8 @@ Nothing but the named refs is ever asked for or moved. Another command of this c
 is no error.
 """
 
-import random
 import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ PAUSE_S = 0.2
 #: is no commit yet (git-fetch(1) checks what it got against every HEAD).
 _HELD = re.compile(r"cannot lock ref|unable to update local ref|File exists|incorrect old value")
 _IN_THE_MAKING = re.compile(r"bad object worktrees/")
+#: git's words at --recurse-submodules=check, and the paths under them.
+_SUBMODULES = re.compile(r"not be\s+found on any remote:\n((?:[ \t]+\S.*\n?)+)")
 _ROW = re.compile(r"^!\t[^\t]*\t\[(remote rejected|rejected)\] \((.*)\)$", re.MULTILINE)
 _REMOTE_WORDS = re.compile(r"^remote: ?(.*?)\s*$", re.MULTILINE)
 #: A hook's words must mean to it what they mean to everybody, so patterns are patterns.
@@ -87,7 +89,7 @@ def fetch(repo: Repository, remote: str, seen: Seen, *branches: str) -> dict[str
         *("--no-auto-maintenance", "--refmap=", "--end-of-options", remote),
         *(f"+refs/heads/{name}:{tracking(remote, name)}" for name in names),
     )
-    have = {name: repo.resolve(tracking(remote, name)) for name in names}
+    have = _fetched(repo, remote, names)
     if all(have[name] == seen.commits[name] for name in names):
         return have
     for left in reversed(range(TRIES)):
@@ -100,14 +102,21 @@ def fetch(repo: Repository, remote: str, seen: Seen, *branches: str) -> dict[str
                 worktrees.forget_unborn(repo)
             elif not _HELD.search(error.stderr):
                 raise remote_error(error, f"{', '.join(names)} was not fetched from {remote}") from None
-            have = {name: repo.resolve(tracking(remote, name)) for name in names}
+            have = _fetched(repo, remote, names)
             if all(_contains(repo, have[name], seen.commits[name]) for name in names):
                 break  # another command has fetched the same
             if not left:
                 why = "a work tree is being made" if in_the_making else "refs are locked"
                 raise FlowError(f"{', '.join(names)} cannot be fetched, {why}: {words(error)}; try again") from None
+            import random
+
             time.sleep(PAUSE_S * random.random())  # noqa: S311 - two commands shall not meet again
-    return {name: repo.resolve(tracking(remote, name)) for name in names}
+    return _fetched(repo, remote, names)
+
+
+def _fetched(repo: Repository, remote: str, names: Sequence[str]) -> dict[str, str]:
+    tips = repo.tips(*(tracking(remote, name) for name in names))
+    return {name: tips[tracking(remote, name)] for name in names}
 
 
 def push(
@@ -149,9 +158,12 @@ def delete(repo: Repository, remote: str, branch: str, commit: str) -> None:
 def _not_pushed(error: GitError, remote: str, branch: str) -> FlowError:
     row = _ROW.search(error.stdout.decode("utf-8", "replace"))
     if row is None:
-        if "not be found on any remote" in " ".join(error.stderr.split()):
+        if (unpushed := _SUBMODULES.search(error.stderr)) is not None:
+            paths = unpushed[1].split("\n")
+            push_them = ", ".join(f"`git -C {shlex.quote(path.strip())} push`" for path in paths if path.strip())
             text = (
-                f"{branch} was not pushed: it needs commits of a submodule that no remote of it has: push those first"
+                f"{branch} was not pushed: it needs commits of a submodule that no remote of it has: push those first "
+                f"({push_them}), then submit again"
             )
             return Refused((Refusal("submodule_unpushed", text),))
         if "failed to push some refs" in error.stderr:

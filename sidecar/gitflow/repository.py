@@ -87,6 +87,18 @@ class Repository:
         out = git("rev-parse", "-q", "--verify", f"{name}^{{commit}}", cwd=at or self.top, check=False)
         return out.decode().strip()
 
+    def tips(self, *refs: str) -> dict[str, str]:
+        """Return what each full ref of a branch names, "" when there is none: git is asked once."""
+        how = "--format=%(objectname) %(objecttype) %(refname)"
+        try:
+            rows = [
+                line.split(" ", 2) for line in self.git("for-each-ref", how, *refs, at=self.common_dir).splitlines()
+            ]
+        except GitError:  # one of them names what is not here: to us that is no commit
+            return {ref: self.resolve(ref, self.common_dir) for ref in refs}
+        found = {name: oid for oid, _, name in rows}
+        return {ref: found.get(ref, "") for ref in refs}
+
     def remote(self) -> str:
         """Return the remote that this repository works with, "" for none. Raises Misconfigured when it is unclear."""
         wanted = self.settings.remote
@@ -184,7 +196,9 @@ def remote_error(error: GitError, what: str) -> Unreachable | NotAllowed | Misco
         )
     if _NO_RIGHTS.search(error.stderr):
         return NotAllowed(f"{what}: the remote refuses: {said}; check your key, token or rights there")
-    return Unreachable(f"{what}: the remote does not answer: {said}; try again when it does")
+    return Unreachable(
+        f"{what}: the remote does not answer: {said}; try again when it does, or mend its address (`git remote -v`)"
+    )
 
 
 def same(repo: Repository, **changes: object) -> Repository:

@@ -55,13 +55,18 @@ def status(directory: Path, *, offline: bool = False, environment: Mapping[str, 
     """
     repo, record = finding.workplace(directory, environment)
     remarks: list[str] = []
-    base_commit, tip, asked = _known(repo, record), repo.resolve(_tracked(record)) if record.remote else "", False
+    known = repo.tips(base_ref(record), *((_tracked(record),) if record.remote else ()))
+    base_commit, tip, asked = known[base_ref(record)], known.get(_tracked(record), ""), False
     if not record.remote:
         asked = True
     elif not offline:
         try:
             base_commit, tip = _asked(repo, record)
             asked = True
+            if record.pushed and not tip:
+                remarks.append(
+                    f"{record.branch} was pushed, and {record.remote} has it no more: merged, or deleted there"
+                )
         except (Unreachable, NotAllowed, Misconfigured) as error:
             remarks.append(f"{error}; what follows is as it was fetched last")
     seen = facts.gather(
@@ -132,10 +137,6 @@ def _tracked(record: Record) -> str:
     return remote.tracking(record.remote, record.branch)
 
 
-def _known(repo: Repository, record: Record) -> str:
-    return repo.resolve(base_ref(record))
-
-
 def _asked(repo: Repository, record: Record) -> tuple[str, str]:
     """Return what base and branch are on the remote, "" for a branch that it has not."""
     seen = remote.look(repo, record.remote, record.base, (record.branch,))
@@ -145,8 +146,10 @@ def _asked(repo: Repository, record: Record) -> tuple[str, str]:
 
 
 def _unpushed(repo: Repository, record: Record, seen: Facts, tip: str) -> int:
-    if not record.remote or not seen.commit:
+    if not record.remote or not seen.commit or tip == seen.commit:
         return 0
+    if seen.base_commit and not tip:
+        return seen.ahead
     known = [commit for commit in (seen.base_commit, tip) if commit]
     return int(repo.git("rev-list", "--count", "HEAD", *(f"^{commit}" for commit in known)))
 
@@ -161,6 +164,9 @@ def _with_forge(repo: Repository, standing: Standing) -> Standing:
             said: Sequence[str] = (why.replace("no pull request was opened", "the forge was not asked"),) if why else ()
             return replace(standing, remarks=(*standing.remarks, *said))
         found = forge.find(record.branch, standing.facts.commit)
+        if found is None and record.pr_url:
+            closed = f"{record.pr_url} is not open any more and has not merged this: read why before you submit again"
+            return replace(standing, remarks=(*standing.remarks, closed))
         checks = forge.checks(found.commit) if found is not None and found.commit else ""
         return replace(standing, pull_request=found, checks=checks)
     except (FlowError, GitError) as error:

@@ -56,9 +56,13 @@ def submit(
         done = _describe(repo, record, task, shown_facts)
         if record.remote:
             done = _push(repo, record, done, tip)
+            deleted = bool(record.pushed) and not tip
             record = replace(record, pushed=done.commit)
             records.write(repo, record)
             done = _offer(repo, record, task, done, shown_facts, report or Report(), draft)
+            if deleted:
+                remark = f"{record.branch} was not on {record.remote} any more, and is there again"
+                done = replace(done, remarks=(remark, *done.remarks))
         return done
 
 
@@ -89,7 +93,10 @@ def put_on(
     not; ``what`` is the command to give again after a conflict. Raises Refused, FlowError.
     """
     if dirty:
-        text = f"{', '.join(dirty[: judging.NAMED])}: commit it, or `git stash`, before your commits are put on {base}"
+        text = (
+            f"changed but not committed: {judging.named(dirty)}: commit it, or `git stash`, before your commits are "
+            f"put on {base}"
+        )
         raise Refused((Refusal("dirty_rebase", text),))
     before = repo.resolve("HEAD")
     # a rebase would drop what somebody did by hand inside the merges of this branch

@@ -5,7 +5,7 @@ configuration keeps its meaning.
 """
 
 import contextlib
-import random
+import os
 import shlex
 import time
 from collections.abc import Mapping
@@ -177,6 +177,8 @@ def _patiently(repo: Repository, *argv: str) -> None:
                 return  # another command has just done it
             if "could not lock config file" not in error.stderr or not left:
                 raise Misconfigured(f"the repository's configuration cannot be written: {words(error)}") from None
+            import random
+
             time.sleep(PAUSE_S * random.random())  # noqa: S311 - two commands shall not meet again
 
 
@@ -187,7 +189,7 @@ def _write_hooks(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if path.read_text(encoding="utf-8") == text and path.stat().st_mode & 0o111:
                 continue
-        temporary = folder / f".{name}.{random.getrandbits(48):x}"
+        temporary = folder / f".{name}.{os.urandom(6).hex()}"
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
         temporary.replace(path)

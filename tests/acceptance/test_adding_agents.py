@@ -354,3 +354,47 @@ def test_the_script_makes_an_id_of_the_name_and_suggests_names_without_one(room:
     assert (nowhere.returncode, "--hub http://HOST:4000 or --repo CLONE" in nowhere.stderr) == (64, True)
     helped = call("--help")
     assert (helped.returncode, helped.stdout.startswith("usage: ")) == (0, True)
+
+
+def test_the_hub_of_the_clone_that_was_named_wins_over_the_environment_and_that_is_said(room: Room) -> None:
+    said = room.add("--repo", str(room.clone.path), token=None, AGENTCOM_HUB="http://127.0.0.1:9")
+    assert said.returncode == 0, said.stderr
+    assert f"the hub answers at {room.hub.url}, which is that of {room.clone.path}" in said.stdout
+    assert "AGENTCOM_HUB (http://127.0.0.1:9) is not asked" in said.stdout
+    room.hub.stop()
+    elsewhere = room.add("--repo", str(room.clone.path), token=None, AGENTCOM_HUB="http://127.0.0.1:9")
+    assert (elsewhere.returncode, "no hub answers at http://127.0.0.1:9" in elsewhere.stderr) == (69, True)
+
+
+def test_a_runtime_that_needs_more_than_its_name_gets_it_by_options(room: Room, tmp_path: Path) -> None:
+    def add(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        where = ("--hub", room.hub.url, "--dir", str(room.home / "new"))
+        return room.run("agent", "add", "new", *where, *words, **env)
+
+    program = room.home / "work.sh"
+    for words, why in (
+        (("--runtime", "shell"), "needs the program that it runs: --command"),
+        (("--runtime", "shell", "--command", "'"), "--command ': No closing quotation"),
+        (("--runtime", "shell", "--command", "./work.sh"), "work.sh is no program that can be run"),
+        (("--runtime", "fake", "--command", "x"), "fake has a command of its own"),
+        (("--runtime", "opencode"), "needs --option model=... (provider/model)"),
+        (("--runtime", "opencode", "--option", "modle=x"), "does not know it; known are model"),
+        (("--runtime", "openclaw-agent", "--option", "agent"), "write KEY=VALUE"),
+    ):
+        said = add(*words)
+        assert (said.returncode in (64, 78), why in said.stderr) == (True, True), (words, said.stderr)
+    assert not room.config.exists()
+    program.write_text('#!/bin/sh\ncat "$AGENTCOM_TASK_FILE" > /dev/null\nagentcom-report done "did: $1"\n')
+    program.chmod(0o755)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    said = add("--runtime", "shell", "--command", "./work.sh 'two words'", PATH=path)
+    assert said.returncode == 0, said.stderr
+    assert f'argv: ["{program}", "two words"]' in room.config.read_text()
+    (tmp_path / "bin").mkdir()
+    opencode = tmp_path / "bin/opencode"
+    opencode.write_text("#!/bin/sh\necho 1.18.33\n")
+    opencode.chmod(0o755)
+    dry = room.run("agent", "add", "other", "--hub", room.hub.url, "--runtime", "opencode", "--option", "model=a/b",
+                   "--dry-run", PATH=f"{opencode.parent}{os.pathsep}{path}")  # fmt: skip
+    assert dry.returncode == 0, dry.stderr
+    assert "runtime opencode" in dry.stdout

@@ -65,6 +65,13 @@ def test_add_refuses_what_is_more_than_a_line_or_turns_it_around(tmp_path: Path,
     assert run("add", "--repo", str(clone.path), title)[0] == 64
 
 
+def test_add_without_a_hub_names_what_starts_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clone = make_repo(tmp_path / "r", {"BACKLOG.md": "# Backlog\n\n## Ready\n"})
+    with pytest.raises(SystemExit):
+        main(("add", "--repo", str(clone.path), "one"))
+    assert "no hub is running: start one with `agentcom up`" in capsys.readouterr().out
+
+
 def test_add_knows_its_own_line_endings_again(tmp_path: Path, run: Run) -> None:
     clone = make_repo(tmp_path / "r", {"BACKLOG.md": b"# Backlog\r\n\r\n## Ready\r\n\r\n- [ ] a\r\n"})
     clone.git("config", "core.autocrlf", "true")

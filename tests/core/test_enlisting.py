@@ -6,7 +6,7 @@ from support.world import PERSON, World
 
 from coordinator.core.agent import AgentSpec, Role, Token
 from coordinator.core.enlisting import INVITES_KEPT, REVOKED_KEPT
-from coordinator.core.events import Accepted, Close, Invited, Record, TokenIssued, TokensRevoked
+from coordinator.core.events import Accepted, AgentAsked, Close, Invited, Record, TokenIssued, TokensRevoked
 from coordinator.core.machine import State
 from coordinator.core.task import Origin, Spec
 
@@ -194,3 +194,27 @@ def test_an_agent_of_a_persons_file_cannot_be_discharged():
     world.add_agents(AgentSpec("x", tokens=(token(1),)))
     assert world.handle(TokensRevoked("x", PERSON, discharge=True)) == []
     assert opens(world) == [1]
+
+
+def test_an_agent_that_the_hub_made_is_disabled_with_its_work_going_back_uncounted_and_enabled_again():
+    world = World()
+    issue(world, 1, task=HELLO)
+    world.connect("x", capabilities=("python",))
+    world.say("x", Accepted("t-hello", 1))
+    world.seen.clear()
+    world.handle(AgentAsked("disable", "x", PERSON))
+    assert [effect.code for effect in world.seen if isinstance(effect, Close)] == ["agent_disabled"]
+    (record,) = [effect for effect in world.seen if isinstance(effect, Record) and effect.enlisted is not None]
+    assert (record.enlisted.disabled, record.note) == (True, "disabled")
+    status = world.core.memory.tasks["t-hello"].status
+    assert (status.status, status.retry_count) == (State.QUEUED, 0)
+    assert opens(world) == [1]
+    assert world.handle(AgentAsked("disable", "x", PERSON)) == []
+    world.handle(AgentAsked("enable", "x", PERSON))
+    assert world.core.memory.agents["x"].enabled
+
+
+def test_an_agent_of_a_persons_file_is_not_disabled_by_a_word():
+    world = World()
+    world.add_agents(AgentSpec("x"))
+    assert world.handle(AgentAsked("disable", "x", PERSON)) == []

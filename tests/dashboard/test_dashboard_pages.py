@@ -13,12 +13,14 @@ from support.sights import NOW, FakeView, a_bridge, a_sight, a_task, an_agent, h
 
 from coordinator.core.agent import Agent, AgentRecord, AgentSpec, Role, Token
 from coordinator.core.machine import State
+from coordinator.core.scheduler import Why
 from coordinator.web.app import make_app
 from coordinator.web.auth import Doorkeeper, digest
 from dashboard import pages
 from dashboard.door import COOKIE, make_key
 from dashboard.guard import Guard
 from dashboard.rendering import ASSETS, asset
+from dashboard.snapshot import DAY_MS, HOUR_MS
 from dashboard.view import Document, Event, Item
 
 ADMIN = "ac_admin"
@@ -249,6 +251,39 @@ def test_the_activity_is_filtered_by_its_address_and_goes_on_before_a_commit(
     assert f"before={EVENTS[49].commit}" in text
     client.get("/dashboard/activity?since=yesterday&until=x")
     assert (view.asked[-1].since, view.asked[-1].until) == (None, None)
+
+
+def test_a_day_as_the_end_of_the_activity_is_the_whole_of_that_day(client: FlaskClient, view: FakeView) -> None:
+    client.get("/dashboard/activity?since=2026-11-25&until=2026-11-25")
+    begin, end = view.asked[-1].since, view.asked[-1].until
+    assert (begin, end) == (1_795_564_800_000, 1_795_564_800_000 + DAY_MS - 1)
+    client.get("/dashboard/activity?since=0001-01-01T00:00%2B14:00&until=2026-11-25T18:00")
+    assert (view.asked[-1].since, view.asked[-1].until) == (0, 1_795_564_800_000 + 18 * HOUR_MS)
+
+
+def test_the_lines_of_the_backlog_are_those_that_its_reader_counts(client: FlaskClient, view: FakeView) -> None:
+    text = "# Backlog\n\n## Ready\n\n- [ ] one \u2028 line \x0c still\n- [ ] another\r\n"
+    view.document = Document("BACKLOG.md", "a" * 40, text, {6: Item("t-1", "ready")})
+    show(view, a_task("t-1"))
+    page = client.get("/dashboard/backlog").text
+    row = page[page.index('id="line-6"') :]
+    assert "another" in row
+    assert "/dashboard/task/t-1" in row
+    assert 'id="line-7"' not in page
+
+
+def test_what_a_task_waits_for_is_a_task_and_who_it_waits_for_an_agent(client: FlaskClient, view: FakeView) -> None:
+    whys = {"t-1": Why("dependency", "waits for gone", ("gone",)), "t-2": Why("agents_busy", "busy", ("t-800",))}
+    show(view, a_task("t-1"), a_task("t-2"), whys=whys)
+    assert 'href="/dashboard/task/gone"' in client.get("/dashboard/task/t-1").text
+    assert 'href="/dashboard/agent/t-800"' in client.get("/dashboard/task/t-2").text
+
+
+def test_a_filter_keeps_the_order_of_the_list(client: FlaskClient) -> None:
+    page = client.get("/dashboard/tasks?view=all&sort=title&order=down").text
+    assert '<input type="hidden" name="sort" value="title">' in page
+    assert '<input type="hidden" name="order" value="down">' in page
+    assert 'name="sort"' not in client.get("/dashboard/tasks").text
 
 
 def test_a_page_is_made_once_while_nothing_changes_and_anew_when_it_does(client: FlaskClient, view: FakeView) -> None:

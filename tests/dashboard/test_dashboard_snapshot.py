@@ -77,7 +77,8 @@ def test_parked_silent_and_stuck_agents_are_named_with_what_to_do() -> None:
     found = take(a_sight(agents=(parked, an_agent("b", unresponsive=True), an_agent("c", stuck=True, slot="t-1"))))
     assert [one.code for one in found.conditions] == ["parked:gcu", "unresponsive:b", "stuck:c"]
     assert found.conditions[0].text == "gcu is parked: not logged in"
-    assert found.conditions[0].hint == "Mend that and start its sidecar again."
+    assert found.conditions[0].hint == "Mend that, then let it have work again."
+    assert found.conditions[0].commands == ("agentcom agent resume gcu",)
 
 
 def test_a_clone_says_as_of_when_it_is_and_how_to_go_on() -> None:

@@ -165,6 +165,33 @@ async def test_other_pages_hear_only_that_something_changed() -> None:
         await reader.end()
 
 
+async def test_other_pages_hear_of_a_change_once_what_they_ask_for_is_there() -> None:
+    view = FakeView()
+    async with running(view) as stream:
+        reader = Reader(stream, "agent:loash")
+        await reader.wait_for(1)
+        looks = view.looks
+        view.show(a_sight(a_task()))
+        await reader.wait_for(2)
+        assert view.looks > looks
+        await reader.end()
+
+
+async def test_many_readers_are_told_a_few_at_a_time() -> None:
+    view = FakeView(a_sight(a_task("t-1", title="before")))
+    async with running(view) as stream:
+        readers = [Reader(stream) for _ in range(4 * module.AT_ONCE)]
+        for reader in readers:
+            await reader.wait_for(1)
+        view.show(a_sight(a_task("t-1", title="after")))
+        waits = [asyncio.create_task(reader.wait_for(2)) for reader in readers]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        assert sum(len(reader.events) > 1 for reader in readers) <= module.AT_ONCE
+        await asyncio.gather(*waits)
+        for reader in readers:
+            await reader.end()
+
+
 async def test_a_trouble_in_making_it_ends_nothing() -> None:
     view = FakeView(a_sight(a_task("t-1", title="before")))
     async with running(view) as stream:

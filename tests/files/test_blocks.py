@@ -34,6 +34,7 @@ def test_quotes_end_where_they_end_in_commonmark(text):
 QUOTES = ["a\nb\n> ## c\n", "> a\nb\n", ">>>> a\nb\n", "> a\n> b\n> > ## c\n", "- a\n  b\n  > ## c\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("some", QUOTES, ids=lambda some: some[:8])
 def test_as_many_quotes_as_a_file_may_hold_are_read_in_one_pass(some):
     lines = limits.BACKLOG_LINES - 100

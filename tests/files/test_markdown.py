@@ -268,6 +268,7 @@ def test_any_text_gives_items_with_titles_of_at_most_300_characters(text):
 HOSTILE = ["[" * 4090, "[](a" * 1020, "a" + " " * 4080 + "b", "`" * 4090, "<" * 4090, 'a:"' * 1360, "x due:x" * 580]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line[:6])
 def test_a_file_within_the_limits_is_read_in_one_pass_however_it_is_written(line):
     parsed = read(("## Ready\n" + f"- a {line}\n" * 500).encode()[: limits.BACKLOG_BYTES], Policy())

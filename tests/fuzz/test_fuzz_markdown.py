@@ -1,5 +1,6 @@
 """Any BACKLOG.md gives items and problems with places in it; marks and new lines change nothing that stood there."""
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -47,6 +48,7 @@ def test_any_backlog_is_items_and_mistakes_with_places_in_it(data, policy):
     assert all(item.valid for item in parsed.items) or parsed.problems, "what is not taken is said"
 
 
+@pytest.mark.slow
 @fuzz("long backlogs")
 @given(hostile_backlog.repetitions)
 @example((["a", "b", "> ## Ready"], "\n", 60_000))

@@ -23,6 +23,8 @@ from coordinator.git.recovery import BACKUP_REF
 from coordinator.git.repo import STATE_REF, read_ref
 from coordinator.ports import Author, Commit
 
+pytestmark = pytest.mark.slow
+
 HUB = Author("AgentCom hub", "hub@agentcom.invalid")
 
 

@@ -54,6 +54,20 @@ def test_a_fast_forward_is_named_by_the_work_itself(work: Clone) -> None:
     assert seen.commit == head
 
 
+def test_a_merge_is_its_makers_also_when_the_branch_was_pulled_up_to_what_the_hub_made_of_it(work: Clone) -> None:
+    state = work.head()
+    work.git("merge", "--quiet", "--no-ff", "--no-edit", BRANCH)
+    merge = work.head()
+    for source in (merge, merge):
+        said = f"observe it\n\nAgentcom-Event: observed\nAgentcom-Source: {source}\nAgentcom-Epoch: 1/h-1\n"
+        hub = ("-c", "user.name=AgentCom hub", "-c", "user.email=hub@example.org", "commit-tree")
+        state = work.git(*hub, f"{source}^{{tree}}", "-p", state, "-p", source, "-m", said)
+    work.git("merge", "--quiet", "--ff-only", state)
+    seen = found(work)
+    assert seen is not None
+    assert (seen.commit, seen.by.name) == (merge, "Ada Lovelace")
+
+
 def test_a_squash_is_found_although_main_had_moved_on(work: Clone) -> None:
     work.commit({"other.txt": "main goes on\n", "a.txt": "".join(f"{n}\n" for n in range(40)) + "last\n"})
     work.git("merge", "--quiet", "--squash", BRANCH)

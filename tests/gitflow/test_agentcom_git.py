@@ -2,7 +2,9 @@
 
 import fcntl
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -228,7 +230,7 @@ def _rebasing(place: Place, work: Clone) -> None:
         (_dirty, "dirty", "untracked: seven.txt", "leave it out of the submission with --allow-dirty"),
         (_dirty, "no_commits", f"{BRANCH} has no commit that main has not", "commit your work"),
         (_on_base, "on_base", "you are on main, the base", f"`git switch {BRANCH}`"),
-        (_detached, "detached", "no branch is checked out (detached HEAD)", f"`git switch {BRANCH}`"),
+        (_detached, "detached", "no branch is checked out (detached HEAD)", f"`git switch {BRANCH}`, bring"),
         (_other, "other_branch", "mine is checked out", f"`git switch {BRANCH}`"),
         (
             _moved,
@@ -274,9 +276,12 @@ def test_submit_with_rebase_goes_onto_the_newest_base_or_shows_the_conflict(plac
 def test_a_branch_deleted_on_the_remote_is_pushed_again(place: Place) -> None:
     work = submitted(place)
     place.other.git("push", "--quiet", "origin", f":refs/heads/{BRANCH}")
-    assert command(work.path, "status", "--json").json["unpushed"] == 1
-    assert command(work.path, "submit").code == 0
+    said = command(work.path, "status", "--json").json
+    assert (said["unpushed"], "origin has it no more" in said["remarks"][0]) == (1, True)
+    ended = command(work.path, "submit")
+    assert (ended.code, f"{BRANCH} was not on origin any more" in ended.out) == (0, True)
     assert place.tip(BRANCH) == work.head()
+    assert "any more" not in command(work.path, "submit").out
 
 
 def test_no_rights_are_named_and_nothing_is_lost(place: Place) -> None:
@@ -293,7 +298,7 @@ def test_a_network_that_is_gone_is_told_from_a_refusal(place: Place) -> None:
     work = begun(place)
     work.commit({"seven.txt": "7\n"})
     place.origin.rename(place.origin.with_name("away"))
-    refused(command(work.path, "submit"), 69, "try again when it does")
+    refused(command(work.path, "submit"), 69, "try again when it does", "`git remote -v`")
 
 
 # --- two at once, submodules, large files -----------------------------------------------------------------------------
@@ -344,7 +349,7 @@ def test_submodules_are_named_at_the_start_and_unpushed_ones_stop_a_submission(p
     inside.commit({"new.txt": "new\n"})
     refused(command(work.path, "submit"), 65, "changed but not committed: lib")
     work.commit({}, "Use the newer library")
-    refused(command(work.path, "submit"), 65, "it needs commits of a submodule that no remote of it has: push those")
+    refused(command(work.path, "submit"), 65, "no remote of it has: push those first (`git -C lib push`)")
     inside.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     assert command(work.path, "submit").code == 0
     merged(place, "--ff-only")
@@ -391,6 +396,27 @@ def test_status_without_its_remote_says_what_was_fetched_last(place: Place) -> N
     assert "what follows is as it was fetched last" in ended.out
 
 
+def test_status_without_network_asks_git_a_handful_of_times_and_loads_little(place: Place, tmp_path: Path) -> None:
+    work = begun(place)
+    work.commit({"seven.txt": "7\n"})
+    log, shim = tmp_path / "asked", tmp_path / "bin/git"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho >>"{log}"\nexec {shutil.which("git")} "$@"\n')
+    shim.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sidecar.gitflow.command", "status", "--offline"],
+        cwd=work.path,
+        capture_output=True,
+        text=True,
+        env=git_env(AGENTCOM_AGENT="loash", PATH=f"{shim.parent}:{os.environ['PATH']}"),
+        check=True,
+    )
+    assert log.read_text().count("\n") <= 6
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "sidecar.gitflow.standing" in loaded
+    assert not loaded & {"hashlib", "random", "anyascii", "urllib.request", "sidecar.gitflow.submitting"}
+
+
 def test_status_of_all_names_each_task_of_the_clone(place: Place) -> None:
     first = begun(place)
     second = begun(place, task=json.dumps({"task_id": "t-2", "title": "Another"}))
@@ -432,7 +458,7 @@ def test_sync_leaves_edits_alone(place: Place) -> None:
     work = begun(place)
     _moved(place, work)
     work.write({"b.txt": "mine\n"})
-    refused(command(work.path, "sync"), 65, "b.txt: commit it, or `git stash`")
+    refused(command(work.path, "sync"), 65, "changed but not committed: b.txt: commit it, or `git stash`")
     assert (work.path / "b.txt").read_text() == "mine\n"
 
 

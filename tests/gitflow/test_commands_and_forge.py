@@ -10,6 +10,8 @@ from support.fakeforge import FakeForge, forge_over
 from support.gitplace import TASK_JSON, Ended, Place, command
 from support.repo import Clone
 
+pytestmark = pytest.mark.slow
+
 URL = "https://github.com/ada/app/pull/1"
 
 
@@ -47,7 +49,15 @@ def test_status_without_an_answer_of_the_forge_is_a_remark(place: Place, forge: 
     work = submitted(place, forge)
     said = typed(forge, work.path, "status", "--json", env={"AGENTCOM_GITHUB_API": "http://127.0.0.1:9"})
     assert said.code == 0
-    assert any("does not answer" in remark for remark in said.json["remarks"])
+    (remark,) = said.json["remarks"]
+    assert "does not answer: [Errno 111] Connection refused" in remark
+
+
+def test_status_says_that_a_pull_request_was_closed_without_a_merge(place: Place, forge: FakeForge) -> None:
+    work = submitted(place, forge)
+    forge.close(1)
+    (remark,) = typed(forge, work.path, "status", "--json").json["remarks"]
+    assert remark.startswith(f"{URL} is not open any more and has not merged this: read why")
 
 
 def test_prune_takes_away_what_the_forge_has_merged_in_a_way_that_git_cannot_see(

@@ -202,7 +202,7 @@ class CoreMachine(RuleBasedStateMachine):
         (reply,) = (effect for effect in seen if isinstance(effect, Reply))
         return reply.outcome
 
-    @rule(agent=agents, what=st.sampled_from(["resume", "drain", "undrain"]))
+    @rule(agent=agents, what=st.sampled_from(["resume", "drain", "undrain", "disable", "enable"]))
     def ask_agent(self, agent, what) -> None:
         self.world.handle(AgentAsked(what, agent, PERSON))
 

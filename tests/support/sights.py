@@ -110,7 +110,7 @@ class FakeView:
     def mark(self, topic: str) -> object:
         return self.version
 
-    async def seen(self) -> Seen:
+    async def seen(self, behind: float = 0.0) -> Seen:
         self.looks += 1
         self.looked.set()
         return self.sight

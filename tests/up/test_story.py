@@ -81,6 +81,17 @@ def test_of_agents_only_what_a_person_may_want_to_know_is_told() -> None:
     assert story.tell(record("agent a: got a token (ac_12345)", "agent_changed", task=None)) == []
 
 
+def test_an_attempt_that_failed_and_is_tried_again_comes_with_its_reason() -> None:
+    again = record("t-1: working -> queued (a)", "failed")
+    why = {"code": "backoff", "text": "backs off after: no work tree could be made"}
+    story = Story()
+    assert story.wants(again) == "t-1"
+    (line,) = story.tell(again, task("queued", why=why))
+    assert line == "t-1: working -> queued (a): Write seven; backs off after: no work tree could be made"
+    waits = {"code": "no_agent", "text": "no agent is free"}
+    assert story.tell(again, task("queued", why=waits)) == ["t-1: working -> queued (a): Write seven"]
+
+
 def test_words_of_agents_play_no_tricks_with_the_terminal() -> None:
     (line,) = Story().tell(
         record("t-1: working -> failed (a)", "failed"), task("failed", reason="\x1b[2Jboom\nbang " + "x" * 500)

@@ -59,6 +59,8 @@ DELETE /api/agents/<agent_id> admin
 POST /api/agents/<agent_id>/resume coordinator
 POST /api/agents/<agent_id>/drain coordinator
 POST /api/agents/<agent_id>/undrain coordinator
+POST /api/agents/<agent_id>/disable coordinator
+POST /api/agents/<agent_id>/enable coordinator
 GET /admin/tokens admin
 POST /admin/tokens admin
 DELETE /admin/tokens/<agent_id> admin
