@@ -94,7 +94,8 @@ def _warn_of_full(config: "Config") -> None:
         "take it only in a container or on a machine of its own"
     )
     if is_screen(sys.stderr):
-        click.secho(text, fg="red" if has_colours(sys.stderr) else None, err=True)
+        coloured = has_colours(sys.stderr)
+        click.secho(text, fg="red" if coloured else None, bold=coloured or None, err=True)
     else:
         logging.getLogger("sidecar").warning("%s", text)
 

@@ -49,6 +49,8 @@ ABANDONED = 3600.0
 TRIES = 3
 #: How long git may take to put its locks away when the hub stops, in seconds.
 GRACE = 3.0
+#: Between two looks for that, in seconds.
+PAUSE = 0.02
 
 #: Whatever a person's set-up says: durable, one pack, no bitmap that costs a walk, ``.keep`` respected, one core.
 _REPACK = (
@@ -132,6 +134,11 @@ class Housekeeping:
             self._thread.join(GRACE)
             self._leash.pull(signal.SIGKILL)
             self._thread.join()
+        # what git had started may still be about to end, and holds what lies there until then
+        until = time.monotonic() + GRACE
+        while self._left and time.monotonic() < until:
+            self._remove_left()
+            time.sleep(PAUSE if self._left else 0.0)
 
     def _run(self) -> None:
         while not self._stopping.wait(BEAT):

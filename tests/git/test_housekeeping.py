@@ -545,6 +545,24 @@ def test_a_hub_that_stops_takes_the_locks_away_that_its_git_leaves(
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("short_beat")
+def test_a_hub_that_stops_waits_a_moment_for_a_git_that_dies_after_its_parent(
+    world: World, tmp_path: Path, fake_git: Callable[[str, str], None]
+) -> None:
+    path = world.clone.path / ".git/objects/info/commit-graphs/commit-graph-chain.lock"
+    path.parent.mkdir(exist_ok=True)
+    slow = tmp_path / "git-slow"
+    slow.write_text(f"#!/bin/sh\ntrap 'sleep 0.3; exit' TERM\necho > {tmp_path}/started\nsleep 600 & wait\n")
+    slow.chmod(0o755)
+    os.mkfifo(tmp_path / "started")
+    fake_git("commit-graph", f"    echo > {path}; cd {world.clone.path}; {slow} >/dev/null 2>&1 & wait")
+    world.now = 1e6
+    world.keeper.start()
+    (tmp_path / "started").read_text()
+    world.keeper.stop()
+    assert not path.exists()
+
+
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not _alive(pid), "the end of a killed process")
