@@ -425,7 +425,7 @@ async def test_full_is_red_on_a_terminal(hub, agents):
     agent.process = await asyncio.create_subprocess_exec(*argv, stderr=follower)
     os.close(follower)
     await hub.session()
-    assert b"\x1b[31mprofile full" in os.read(leader, 65536)
+    assert b"\x1b[31m\x1b[1mprofile full" in os.read(leader, 65536)
     os.close(leader)
 
 
