@@ -142,7 +142,7 @@ def test_whatever_is_set_the_other_lines_stay_and_the_value_comes_back(spec, bet
     before = "".join(lines)
     read = guard.load(before.encode())
     after = change(before.encode(), {key: value}).decode()
-    now = guard.load(after.encode())
+    now = guard.load(after.encode()) or {}  # without its only key a file is empty
     assert {k: plain(v) for k, v in now.items() if k != key} == {k: plain(v) for k, v in read.items() if k != key}
     assert comments_of(after) == comments_of(before)
     if isinstance(value, str):
