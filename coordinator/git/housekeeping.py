@@ -293,7 +293,7 @@ class Housekeeping:
         try:
             self._write(*argv, config=_GRAPH, data=tips)
         except GitError:
-            if not self._removed_broken_graph():
+            if self._stopping.is_set() or not self._removed_broken_graph():
                 raise
             self._write(*argv, config=_GRAPH, data=tips)
 
