@@ -1,10 +1,12 @@
 """What waits for a person about a task, and what to copy."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coordinator.yourturn import turn, turn_of, waiting
+from sidecar.gitflow.prose import merge_line
 
 BACK = ("send it back", 'agentcom task reject t-1 --note "WHAT TO CHANGE"')
 APPROVE = ("take the result", "agentcom task approve t-1")
@@ -31,6 +33,11 @@ def test_work_on_a_branch_is_looked_at_and_merged_not_only_approved() -> None:
     merge = "git -C '/srv/my project' merge --no-ff claude/t-1-write-seven"
     look = "git -C '/srv/my project' diff HEAD...claude/t-1-write-seven"
     assert ways({"merge": merge}) == (("look at it", look), ("take the result", merge), BACK)
+
+
+def test_the_line_that_a_sidecar_gives_is_shown_whatever_the_place_is_called() -> None:
+    for place in ("/srv/p", "/srv/my project", "/srv/it's $(here)", "/srv/höme"):
+        assert ("take the result", merge := merge_line(Path(place), "claude/t-1-write-seven")) in ways({"merge": merge})
 
 
 def test_a_pull_request_is_where_it_is_judged() -> None:

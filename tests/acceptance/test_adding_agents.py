@@ -145,8 +145,7 @@ def test_a_service_manager_runs_it_and_the_whole_is_one_command(room: Room, tmp_
             for _ in range(2)
         ]
     finally:
-        for pid_file in noted.parent.glob("*.pid"):
-            fakesystemctl._stop(pid_file)
+        fakesystemctl.stop_all(noted.parent)
     assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
     assert "agentcom-sidecar-new installed and started" in runs[0].stdout
     assert "runs already" in runs[1].stdout

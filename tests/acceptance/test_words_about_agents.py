@@ -79,7 +79,7 @@ class Room:
         subprocess.run([self.home / "bin/systemctl", "--user", *words], env=env, check=True)
 
     def service(self, agent: str) -> int | None:
-        return fakesystemctl._alive(self.home / f"bin/agentcom-sidecar-{agent}.service.pid")
+        return fakesystemctl.alive(self.home / f"bin/agentcom-sidecar-{agent}.service.pid")
 
 
 @pytest.fixture
@@ -87,14 +87,9 @@ def room(tmp_path: Path) -> Iterator[Room]:
     clone = make_repo(tmp_path / "repo", {"BACKLOG.md": "# Backlog\n"})
     home = tmp_path / "home"
     home.mkdir()
-    fakesystemctl.put_on_path(home / "bin")
-    with HubProcess(clone.path) as hub:
+    with HubProcess(clone.path) as hub, fakesystemctl.services_in(home / "bin"):
         assert hub.ready, hub.said
-        try:
-            yield Room(clone, hub, home)
-        finally:
-            for pid_file in (home / "bin").glob("*.pid"):
-                fakesystemctl._stop(pid_file)
+        yield Room(clone, hub, home)
 
 
 def token_of(room: Room, agent: str) -> str:

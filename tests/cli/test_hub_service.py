@@ -37,11 +37,9 @@ def free_port() -> int:
 def noted(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The calls of a systemctl that is there; what it started ends with the test."""
     (tmp_path / "booted").mkdir()
-    noted = fakesystemctl.put_on_path(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    yield noted
-    for pid_file in noted.parent.glob("*.pid"):
-        fakesystemctl._stop(pid_file)
+    with fakesystemctl.services_in(tmp_path / "bin") as noted:
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        yield noted
 
 
 def _unit(tmp_path: Path, name: str = "agentcom-hub-my-project") -> Path:

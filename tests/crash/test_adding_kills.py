@@ -51,7 +51,7 @@ class Room:
         assert token.startswith(open_token["token_prefix"])
         assert (open_token["where"], open_token["not_after"]) == (tokens_of, None)
         (unit,) = (self.home / "config/systemd/user").iterdir()
-        assert fakesystemctl._alive(self.home / f"bin/{unit.name}.pid") is not None
+        assert fakesystemctl.alive(self.home / f"bin/{unit.name}.pid") is not None
         tasks = self.hub.client.get("/api/tasks")["tasks"]
         assert [(task["assignee"], task["status"], task["generation"]) for task in tasks] == [("new", "done", 1)]
         over = [path.name for path in self.folder.iterdir() if path.name.startswith((".probe", "asked"))]
@@ -63,14 +63,9 @@ def room(tmp_path: Path) -> Iterator[Room]:
     clone = make_repo(tmp_path / "repo", {"BACKLOG.md": "# Backlog\n"})
     home = tmp_path / "home"
     home.mkdir()
-    fakesystemctl.put_on_path(home / "bin")
-    with HubProcess(clone.path) as hub:
+    with HubProcess(clone.path) as hub, fakesystemctl.services_in(home / "bin"):
         assert hub.ready, hub.said
-        try:
-            yield Room(clone, hub, home, home / "new")
-        finally:
-            for pid_file in (home / "bin").glob("*.pid"):
-                fakesystemctl._stop(pid_file)
+        yield Room(clone, hub, home, home / "new")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +102,5 @@ def test_a_disk_that_fills_up_after_the_registration_costs_no_token(room: Room, 
         again = room.add("nothing")
         assert again.returncode == 0, again.stderr
         room.all_is_there_once("status/agents/new.yaml")
-        for pid_file in (room.home / "bin").glob("*.pid"):
-            fakesystemctl._stop(pid_file)
+        fakesystemctl.stop_all(room.home / "bin")
         wait_until(lambda: not list((room.home / "bin").glob("*.pid")), "the end of the service")

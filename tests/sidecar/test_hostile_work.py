@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.sidecars import alive, until
+from support.waiting import SOON
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
 
 from sidecar import launch
 from sidecar.folder import read_result_file
@@ -125,14 +130,35 @@ async def test_the_token_is_in_nothing_that_the_hub_is_told(hub, sidecars):
     assert not any(hub.token in str(frame) for frame in session.frames)
 
 
+@contextmanager
+def opened(folder: Path, name: str) -> Iterator[threading.Event]:
+    """Give an event that tells when somebody opens a file of a folder from now on."""
+    event = threading.Event()
+
+    class Seen(FileSystemEventHandler):
+        def on_opened(self, seen: FileSystemEvent) -> None:
+            if Path(str(seen.src_path)).name == name:
+                event.set()
+
+    observer = Observer()
+    observer.schedule(Seen(), str(folder))
+    observer.start()
+    try:
+        yield event
+    finally:
+        observer.stop()
+        observer.join()
+
+
 async def test_a_sidecar_starts_while_somebody_asks_for_its_status(hub, sidecars):
     from filelock import FileLock
 
     sidecar = sidecars()
     asking = FileLock(sidecar.home / "sidecar.lock")
     asking.acquire()
-    await sidecar.start()
-    await asyncio.sleep(0.7)
+    with opened(sidecar.home, "sidecar.lock") as wanted:
+        await sidecar.start()
+        assert await asyncio.to_thread(wanted.wait, SOON)
     asking.release()
     await hub.session()
 

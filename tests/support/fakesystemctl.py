@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 SOON = 30.0
@@ -67,7 +68,7 @@ def _start(unit: Path, pid_file: Path) -> int:
     return 1
 
 
-def _alive(pid_file: Path) -> int | None:
+def alive(pid_file: Path) -> int | None:
     try:
         pid = int(pid_file.read_text())
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -76,12 +77,28 @@ def _alive(pid_file: Path) -> int | None:
     return None if state in "ZX" else pid
 
 
+@contextlib.contextmanager
+def services_in(folder: Path) -> Iterator[Path]:
+    """Make the program in ``folder``; give the file of its calls, and end at last whatever it has started."""
+    noted = put_on_path(folder)
+    try:
+        yield noted
+    finally:
+        stop_all(folder)
+
+
+def stop_all(folder: Path) -> None:
+    """End every service that the program in ``folder`` has started."""
+    for pid_file in folder.glob("*.pid"):
+        _stop(pid_file)
+
+
 def _stop(pid_file: Path) -> None:
-    pid = _alive(pid_file)
+    pid = alive(pid_file)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + SOON
-        while _alive(pid_file) is not None and time.monotonic() < end:
+        while alive(pid_file) is not None and time.monotonic() < end:
             time.sleep(0.02)
     pid_file.unlink(missing_ok=True)
 
@@ -96,7 +113,7 @@ def main(program: str, *argv: str) -> int:
     unit = Path(os.environ["XDG_CONFIG_HOME"]) / "systemd/user" / words[1]
     pid_file = folder / f"{words[1]}.pid"
     if words[0] == "is-active":
-        return 3 if _alive(pid_file) is None else 0
+        return 3 if alive(pid_file) is None else 0
     if not unit.exists():
         print(f"Failed to {words[0]} unit: Unit file {words[1]} does not exist.", file=sys.stderr)
         return 1
